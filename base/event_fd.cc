@@ -1,0 +1,26 @@
+#include "base/event_fd.h"
+
+#include <sys/eventfd.h>
+
+#include <cstdint>
+
+namespace mayfly {
+
+Result<EventFd> EventFd::Create() {
+  UniqueFd fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd.valid()) return FailErrno("eventfd");
+  return EventFd(std::move(fd));
+}
+
+void EventFd::Signal() const {
+  // Fails only with EAGAIN, when 2^64 - 2 signals are pending: the waiter will wake up anyway.
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(fd_.get(), &one, sizeof(one));
+}
+
+bool EventFd::Clear() const {
+  uint64_t count = 0;
+  return ::read(fd_.get(), &count, sizeof(count)) == sizeof(count);
+}
+
+}  // namespace mayfly

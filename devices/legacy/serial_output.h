@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+
+#include "base/event_loop.h"
+#include "base/mutex.h"
+
+namespace mayfly {
+
+// Where a guest's serial output goes: a descriptor that is never waited for. What it does not take
+// at once is kept, up to a limit, and written by the event loop; beyond the limit it is dropped and
+// counted, so that a guest that prints without end costs 64 KiB and no vCPU ever blocks on a slow
+// reader. Any thread.
+class SerialOutput {
+ public:
+  static constexpr size_t kMaxPending = 64 * 1024;
+
+  // `fd` and `loop` are borrowed; with an fd of -1 everything is dropped. The descriptor's flags are
+  // left alone: it may be a terminal that others share.
+  SerialOutput(int fd, EventLoop* loop) : fd_(fd), loop_(loop) {}
+  SerialOutput(const SerialOutput&) = delete;
+  SerialOutput& operator=(const SerialOutput&) = delete;
+  ~SerialOutput();
+
+  void Write(std::span<const uint8_t> bytes);
+  [[nodiscard]] uint64_t dropped() const;
+
+ private:
+  // What poll(2) says can be written without blocking: to a pipe, PIPE_BUF bytes.
+  static constexpr size_t kMaxWrite = 4096;
+
+  void DrainLocked() REQUIRES(mutex_);
+  void WatchLocked() REQUIRES(mutex_);
+
+  const int fd_;
+  EventLoop* const loop_;
+  mutable Mutex mutex_;
+  std::deque<uint8_t> pending_ GUARDED_BY(mutex_);
+  EventLoop::WatchId watch_ GUARDED_BY(mutex_) = 0;  // 0: not watched.
+  bool failed_ GUARDED_BY(mutex_) = false;
+  uint64_t dropped_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace mayfly

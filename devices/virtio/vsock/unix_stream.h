@@ -1,0 +1,36 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "base/event_loop.h"
+#include "base/unique_fd.h"
+#include "devices/virtio/vsock/vsock_stream.h"
+
+namespace mayfly {
+
+// The host's end of a vsock connection on a Unix stream socket.
+class UnixStream final : public VsockStream {
+ public:
+  // Makes the socket non-blocking. `loop` is borrowed.
+  static Result<std::unique_ptr<UnixStream>> Create(UniqueFd socket, EventLoop* loop);
+  UnixStream(const UnixStream&) = delete;
+  UnixStream& operator=(const UnixStream&) = delete;
+  ~UnixStream() override;
+
+  Result<size_t> Read(std::span<const iovec> to) override;
+  Result<size_t> Write(std::span<const iovec> from) override;
+  void ShutdownWrite() override;
+  void SetInterest(bool read, bool write) override;
+  void SetReady(std::function<void()> ready) override;
+
+ private:
+  UnixStream(UniqueFd socket, EventLoop* loop) : socket_(std::move(socket)), loop_(loop) {}
+
+  UniqueFd socket_;
+  EventLoop* const loop_;
+  EventLoop::WatchId watch_ = 0;
+  uint32_t interest_ = 0;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,65 @@
+#include "guest-init/cgroup.h"
+
+#include <sys/stat.h>
+
+#include <charconv>
+
+#include "guest-init/text_file.h"
+
+namespace mayfly::init {
+namespace {
+
+uint64_t ParseNumber(std::string_view text) {
+  uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+}  // namespace
+
+Result<HandlerCgroup> HandlerCgroup::Create(const std::string& hierarchy, uint64_t memory_bytes) {
+  HandlerCgroup group(hierarchy + "/handler");
+  for (const char* controller : {"+memory", "+pids", "+cpu"}) {
+    const Result<void> enabled = WriteText(hierarchy + "/cgroup.subtree_control", controller);
+    if (!enabled) group.missing_.append(" ").append(controller + 1);
+  }
+  if (::mkdir(group.path_.c_str(), 0755) != 0 && errno != EEXIST) return FailErrno(group.path_);
+  const std::pair<const char*, std::string> knobs[] = {
+      {"pids.max", std::to_string(kMaxProcesses)},
+      {"memory.max", std::to_string(memory_bytes)},
+      {"memory.swap.max", "0"},
+      {"memory.oom.group", "1"},
+      {"cpu.weight", std::to_string(kCpuWeight)},
+  };
+  for (const auto& [name, value] : knobs) {
+    const Result<void> written = WriteText(group.path_ + "/" + name, value);
+    // A controller that is not there has no files.
+    if (!written && written.error().errno_value() != ENOENT) {
+      return std::unexpected(written.error());
+    }
+  }
+  return group;
+}
+
+void HandlerCgroup::Kill() const {
+  // Fails only without the group, and then there is nobody in it.
+  static_cast<void>(WriteText(path_ + "/cgroup.kill", "1"));
+}
+
+uint64_t HandlerCgroup::OomKills() const {
+  const std::string events = ReadText(path_ + "/memory.events").value_or("");
+  constexpr std::string_view kKey = "\noom_kill ";
+  const size_t found = events.find(kKey);
+  return found == std::string::npos
+             ? 0
+             : ParseNumber(std::string_view(events).substr(found + kKey.size()));
+}
+
+uint64_t HandlerCgroup::PeakMemory() const {
+  // memory.peak came with Linux 5.19.
+  Result<std::string> text = ReadText(path_ + "/memory.peak");
+  if (!text) text = ReadText(path_ + "/memory.current");
+  return text ? ParseNumber(*text) : 0;
+}
+
+}  // namespace mayfly::init

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "base/event_loop.h"
+
+namespace mayfly {
+
+// Runs `loop` on this thread until what is ready now has been dispatched.
+inline void RunReady(EventLoop* loop) {
+  loop->Post([loop] { loop->Stop(); });
+  (void)loop->Run();
+}
+
+}  // namespace mayfly

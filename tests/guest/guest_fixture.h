@@ -1,0 +1,38 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/support/program.h"
+
+namespace mayfly {
+
+// Runs the mayfly command with Linux guests. Skips without a KVM that can run them.
+class GuestFixture : public testing::Test {
+ protected:
+  void SetUp() override;
+  void TearDown() override;
+
+  // `mayfly` with these arguments.
+  static ProgramResult Mayfly(std::vector<std::string> arguments, const std::string& input = "");
+  // The function image of an example, packed on first use.
+  static std::string Image(const std::string& example);
+  // `mayfly run` of an example with the minimal kernel.
+  static ProgramResult RunExample(const std::string& example, const std::string& event,
+                                  std::vector<std::string> more = {});
+  // `mayfly vm` with a small initrd whose init runs `script` in busybox's shell.
+  ProgramResult RunMachine(const std::string& kernel, const std::string& script,
+                           std::vector<std::string> more = {});
+
+  // From the environment: bundle directories.
+  static std::string MinimalKernel();
+  static std::string DebianKernel();
+  [[nodiscard]] std::string PathFor(const std::string& name) const;
+
+ private:
+  std::string directory_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,137 @@
+#include "vmm/cli/cmd_vm.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "tests/unit/vmm/function/scratch.h"
+
+namespace mayfly {
+namespace {
+
+VmArguments GoodArguments(const Scratch& scratch) {
+  VmArguments arguments;
+  arguments.kernel = scratch.Write("vmlinux", "");
+  return arguments;
+}
+
+TEST(PrepareVmTest, KernelAloneGetsTheDefaults) {
+  const Scratch scratch;
+  const auto options = PrepareVm(GoodArguments(scratch));
+  ASSERT_TRUE(options) << options.error().message();
+  EXPECT_EQ(*options, (VmOptions{.kernel = scratch / "vmlinux"}));
+}
+
+TEST(PrepareVmTest, FlagsReplaceTheFile) {
+  const Scratch scratch;
+  scratch.Write("from-file", "");
+  scratch.Write("a.img", "");
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.config = scratch.Write(
+      "vm.json", R"({"kernel": "from-file", "memory_mib": 256, "vcpus": 2, "cmdline": "file",
+                     "disks": [{"path": "gone.img"}]})");
+  arguments.memory = "1G";
+  arguments.command_line = "";
+  arguments.disks = {(scratch / "a.img") + ",ro"};
+  const auto options = PrepareVm(arguments);
+  ASSERT_TRUE(options) << options.error().message();
+  EXPECT_EQ(options->kernel, scratch / "vmlinux");
+  EXPECT_EQ(options->memory_mib, 1024u);
+  EXPECT_EQ(options->vcpus, 2u);
+  EXPECT_EQ(options->command_line, "");
+  EXPECT_EQ(options->disks, (std::vector<DiskOptions>{{scratch / "a.img", true}}));
+}
+
+TEST(PrepareVmTest, MissingFilesAreNamed) {
+  const Scratch scratch;
+  VmArguments kernel;
+  VmArguments config = GoodArguments(scratch);
+  config.config = scratch / "vm.json";
+  VmArguments initrd = GoodArguments(scratch);
+  initrd.initrd = scratch / "gone";
+  VmArguments disk = GoodArguments(scratch);
+  disk.disks = {scratch / "gone.img"};
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(kernel)), "no kernel: give --kernel"));
+  EXPECT_EQ(CodeOf(PrepareVm(config)), ErrorCode::kNotFound);
+  EXPECT_EQ(CodeOf(PrepareVm(initrd)), ErrorCode::kNotFound);
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(initrd)), "initrd: "));
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(disk)), "gone.img: No such file"));
+}
+
+TEST(PrepareVmTest, DiskKeepsCommasThatAreNotItsMode) {
+  const Scratch scratch;
+  scratch.Write("a,b", "");
+  scratch.Write("c", "");
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.disks = {scratch / "a,b", (scratch / "c") + ",rw"};
+  EXPECT_EQ(PrepareVm(arguments)->disks,
+            (std::vector<DiskOptions>{{scratch / "a,b", false}, {scratch / "c", false}}));
+}
+
+TEST(PrepareVmTest, OneFileAsTwoWritableDisksIsRefused) {
+  const Scratch scratch;
+  scratch.Write("a", "");
+  ASSERT_EQ(::link((scratch / "a").c_str(), (scratch / "b").c_str()), 0);
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.disks = {(scratch / "a") + ",ro", scratch / "b"};
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "b: given twice"));
+  arguments.disks = {(scratch / "a") + ",ro", (scratch / "b") + ",ro"};
+  EXPECT_TRUE(PrepareVm(arguments));
+}
+
+TEST(PrepareVmTest, DiskOfAnotherKindIsRefused) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.disks = {"/dev/null"};
+  EXPECT_EQ(CodeOf(PrepareVm(arguments)), ErrorCode::kCorrupt);
+  arguments.disks = {",ro"};
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--disk: \",ro\": expected PATH"));
+  arguments.disks = std::vector<std::string>(9, "/dev/null");
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "9 disks, 8 are the most allowed"));
+}
+
+TEST(PrepareVmTest, VsockTakesACid) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.vsock = (scratch / "s,x") + ",cid=77";
+  EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s,x", 77}));
+  arguments.vsock = scratch / "s";
+  EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s", 3}));
+}
+
+TEST(PrepareVmTest, VsockOutsideOfTheLimitsIsRefused) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.vsock = (scratch / "s") + ",cid=2";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--vsock: cid: \"2\": expected"));
+  arguments.vsock = (scratch / "s") + ",cid=4294967295";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--vsock: cid: \"4294967295\": expected"));
+  arguments.vsock = std::string(108, 's');
+  EXPECT_EQ(CodeOf(PrepareVm(arguments)), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "108 bytes"));
+}
+
+TEST(PrepareVmTest, VsockPathThatExistsIsRefused) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  ASSERT_EQ(::symlink("/nowhere", (scratch / "link").c_str()), 0);
+  arguments.vsock = scratch / "link";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "link: exists already"));
+  arguments.vsock = scratch / "gone/s";
+  EXPECT_EQ(CodeOf(PrepareVm(arguments)), ErrorCode::kNotFound);
+}
+
+TEST(PrepareVmTest, MemoryAndCpusAreBounded) {
+  const Scratch scratch;
+  VmArguments memory = GoodArguments(scratch);
+  memory.memory = "63M";
+  VmArguments vast = GoodArguments(scratch);
+  vast.memory = "1024G";
+  VmArguments vcpus = GoodArguments(scratch);
+  vcpus.vcpus = "33";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(memory)), "--memory: \"63M\": expected"));
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(vast)), "memory: 1048576 MiB for the guest"));
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(vcpus)), "--vcpus: \"33\": expected"));
+}
+
+}  // namespace
+}  // namespace mayfly

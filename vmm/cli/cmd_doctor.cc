@@ -1,0 +1,79 @@
+#include "vmm/cli/cmd_doctor.h"
+
+#include <fmt/format.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <CLI/App.hpp>
+
+#include "vmm/cli/output.h"
+
+namespace mayfly {
+namespace {
+
+std::string FormatJson(const HostReport& report) {
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+  const auto text = [&writer](std::string_view value) {
+    writer.String(value.data(), static_cast<rapidjson::SizeType>(value.size()));
+  };
+  writer.StartObject();
+  writer.Key("can_run");
+  writer.Bool(report.CanRun());
+  writer.Key("linux_guests");
+  writer.Bool(report.linux_guests);
+  writer.Key("checks");
+  writer.StartArray();
+  for (const HostCheck& check : report.checks) {
+    writer.StartObject();
+    writer.Key("name");
+    text(check.name);
+    writer.Key("status");
+    text(NameOf(check.status));
+    writer.Key("found");
+    text(check.found);
+    writer.Key("advice");
+    text(check.advice);
+    writer.EndObject();
+  }
+  writer.EndArray();
+  writer.EndObject();
+  return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
+}
+
+std::string FormatLines(const HostReport& report) {
+  std::string lines;
+  for (const HostCheck& check : report.checks) {
+    lines += fmt::format("{:<8} {:<26} {}", NameOf(check.status), check.name, check.found);
+    if (!check.advice.empty()) lines += fmt::format(" ({})", check.advice);
+    lines += '\n';
+  }
+  const char* verdict = "Machines can run here.\n";
+  if (!report.CanRun()) {
+    verdict = "No machine can run here.\n";
+  } else if (!report.linux_guests) {
+    verdict = "Machines can run here, but no Linux guests: scripts/lab runs those.\n";
+  }
+  return lines + verdict;
+}
+
+}  // namespace
+
+void AddDoctorCommand(CLI::App& app, DoctorArguments& arguments) {
+  CLI::App* command = app.add_subcommand("doctor", "Say what this host can do");
+  command->add_flag("--json", arguments.json, "Print the report as JSON");
+  command->footer("Examples:\n  mayfly doctor\n  mayfly doctor --json\n");
+}
+
+std::string FormatHostReport(const HostReport& report, bool json) {
+  return json ? FormatJson(report) : FormatLines(report);
+}
+
+int RunDoctor(const DoctorArguments& arguments) {
+  const HostReport report = InspectHost("");
+  const int printed = PrintText(FormatHostReport(report, arguments.json));
+  if (printed != 0) return printed;
+  return static_cast<int>(report.CanRun() ? ExitCode::kSuccess : ExitCode::kHost);
+}
+
+}  // namespace mayfly

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "vmm/cli/host_report.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mayfly {
+
+struct DoctorArguments {
+  bool json = false;
+};
+
+// Declares the subcommand; `arguments` must outlive `app`.
+void AddDoctorCommand(CLI::App& app, DoctorArguments& arguments);
+
+// The report for a person, a line a check, or as JSON.
+std::string FormatHostReport(const HostReport& report, bool json);
+
+// Prints what this host can do. kSuccess if a machine can run here, else kHost.
+int RunDoctor(const DoctorArguments& arguments);
+
+}  // namespace mayfly

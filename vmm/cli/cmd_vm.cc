@@ -1,0 +1,157 @@
+#include "vmm/cli/cmd_vm.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <CLI/App.hpp>
+
+#include "base/file.h"
+#include "vmm/cli/arguments.h"
+#include "vmm/cli/machine_config.h"
+#include "vmm/config/json.h"
+#include "vmm/function/kernel_bundle.h"
+
+namespace mayfly {
+namespace {
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  mayfly vm --kernel vmlinux --initrd initrd.cpio --cmdline 'console=ttyS0'\n"
+    "  mayfly vm --kernel vmlinux --disk root.img --disk data.img,ro --memory 1G --vcpus 2\n"
+    "  mayfly vm --config machine.json --vsock /tmp/vm.sock,cid=5\n";
+
+// "PATH", "PATH,ro" or "PATH,rw"; any other comma is part of the path.
+Result<DiskOptions> ParseDisk(const std::string& text) {
+  DiskOptions disk{.path = text, .read_only = text.ends_with(",ro")};
+  if (disk.read_only || text.ends_with(",rw")) disk.path.resize(text.size() - 3);
+  if (disk.path.empty()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("--disk: \"{}\": expected PATH or PATH,ro", Printable(text)));
+  }
+  return disk;
+}
+
+// "PATH" or "PATH,cid=N".
+Result<VsockOptions> ParseVsock(const std::string& text) {
+  constexpr std::string_view kCid = ",cid=";
+  const size_t comma = text.rfind(kCid);
+  VsockOptions vsock{.path = text.substr(0, comma)};
+  if (comma != std::string::npos) {
+    vsock.cid = static_cast<uint32_t>(
+        TRY(WithContext(ParseCount(std::string_view(text).substr(comma + kCid.size()),
+                                   VsockOptions::kLeastCid, VsockOptions::kMostCid),
+                        "--vsock: cid")));
+  }
+  TRY(WithContext(CheckSocketPath(vsock.path), "--vsock"));
+  return vsock;
+}
+
+Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
+  if (!arguments.kernel.empty()) options.kernel = arguments.kernel;
+  if (!arguments.initrd.empty()) options.initrd = arguments.initrd;
+  if (arguments.command_line) {
+    TRY(WithContext(CheckCommandLine(*arguments.command_line), "--cmdline"));
+    options.command_line = *arguments.command_line;
+  }
+  if (!arguments.memory.empty()) {
+    options.memory_mib = TRY(WithContext(
+        ParseMemoryMib(arguments.memory, VmOptions::kLeastMemoryMib, VmOptions::kMostMemoryMib),
+        "--memory"));
+  }
+  if (!arguments.vcpus.empty()) {
+    options.vcpus = static_cast<uint32_t>(
+        TRY(WithContext(ParseCount(arguments.vcpus, 1, VmOptions::kMostVcpus), "--vcpus")));
+  }
+  if (!arguments.disks.empty()) options.disks.clear();
+  for (const std::string& disk : arguments.disks) options.disks.push_back(TRY(ParseDisk(disk)));
+  if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
+  if (arguments.rng) options.rng = true;
+  return {};
+}
+
+Result<void> CheckDisks(const std::vector<DiskOptions>& disks) {
+  if (disks.size() > VmOptions::kMostDisks) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("--disk: {} disks, {} are the most allowed", disks.size(),
+                            VmOptions::kMostDisks));
+  }
+  std::vector<struct stat> seen;
+  for (const DiskOptions& disk : disks) {
+    struct stat status{};
+    if (::stat(disk.path.c_str(), &status) != 0) return FailErrno("disk " + Printable(disk.path));
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
+      return Fail(
+          ErrorCode::kCorrupt,
+          fmt::format("disk {}: neither a regular file nor a block device", Printable(disk.path)));
+    }
+    for (size_t i = 0; i < seen.size(); ++i) {
+      const bool same = seen[i].st_dev == status.st_dev && seen[i].st_ino == status.st_ino;
+      if (!same || (disks[i].read_only && disk.read_only)) continue;
+      return Fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("disk {}: given twice, and not read-only both times", Printable(disk.path)));
+    }
+    seen.push_back(status);
+  }
+  return {};
+}
+
+Result<void> CheckVsock(const VsockOptions& vsock) {
+  struct stat status{};
+  if (::lstat(vsock.path.c_str(), &status) == 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("vsock {}: exists already (remove it if no machine uses it)",
+                            Printable(vsock.path)));
+  }
+  const size_t slash = vsock.path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : vsock.path.substr(0, slash + 1);
+  if (::stat(directory.c_str(), &status) != 0) return FailErrno("vsock " + Printable(vsock.path));
+  return {};
+}
+
+}  // namespace
+
+void AddVmCommand(CLI::App& app, VmArguments& arguments) {
+  CLI::App* command =
+      app.add_subcommand("vm", "Boot a plain machine, with its serial console on this terminal");
+  command->add_option("--config", arguments.config, "A configuration file; flags override it")
+      ->type_name("FILE.json");
+  command->add_option("--kernel", arguments.kernel, "ELF vmlinux, bzImage or a bundle directory")
+      ->type_name("PATH");
+  command->add_option("--initrd", arguments.initrd, "The initial RAM disk")->type_name("PATH");
+  command->add_option("--cmdline", arguments.command_line, "The kernel's command line")
+      ->type_name("TEXT");
+  command->add_option("--memory", arguments.memory, "The guest's memory, such as 512M or 2G")
+      ->type_name("SIZE");
+  command->add_option("--vcpus", arguments.vcpus, "The guest's CPUs, 1 to 32")->type_name("N");
+  // One value an option: without this, a path behind --disk would be taken for another disk.
+  command->add_option("--disk", arguments.disks, "A raw disk image; may be given several times")
+      ->type_name("PATH[,ro]")
+      ->allow_extra_args(false);
+  command->add_option("--vsock", arguments.vsock, "A Unix socket to reach the guest's vsock by")
+      ->type_name("PATH[,cid=N]");
+  command->add_flag("--rng", arguments.rng, "Give the guest a source of entropy");
+  command->footer(kExamples);
+}
+
+Result<VmOptions> PrepareVm(const VmArguments& arguments) {
+  VmOptions options;
+  if (!arguments.config.empty()) options = TRY(ReadMachineConfig(arguments.config));
+  TRY(ApplyFlags(arguments, options));
+
+  if (options.kernel.empty()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "no kernel: give --kernel, or \"kernel\" in the configuration file");
+  }
+  const KernelBundle bundle = TRY(ResolveKernel(options.kernel));
+  options.kernel = bundle.kernel;
+  if (options.initrd && ::access(options.initrd->c_str(), R_OK) != 0) {
+    return FailErrno("initrd: " + Printable(*options.initrd));
+  }
+  TRY(CheckHostMemory(options.memory_mib));
+  TRY(CheckDisks(options.disks));
+  if (options.vsock) TRY(CheckVsock(*options.vsock));
+  return options;
+}
+
+}  // namespace mayfly

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/cli/options.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mayfly {
+
+// `mayfly vm` as typed; empty where nothing was.
+struct VmArguments {
+  std::string config;
+  std::string kernel;
+  std::string initrd;
+  std::optional<std::string> command_line;
+  std::string memory;
+  std::string vcpus;
+  std::vector<std::string> disks;
+  std::string vsock;
+  bool rng = false;
+};
+
+// Declares the subcommand; `arguments` must outlive `app`.
+void AddVmCommand(CLI::App& app, VmArguments& arguments);
+
+// Reads the configuration file, puts the flags over it (a flag replaces what the file says, --disk
+// the whole list), and checks the result against this host.
+Result<VmOptions> PrepareVm(const VmArguments& arguments);
+
+}  // namespace mayfly

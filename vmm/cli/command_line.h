@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "vmm/cli/cmd_build.h"
+#include "vmm/cli/cmd_doctor.h"
+#include "vmm/cli/cmd_run.h"
+#include "vmm/cli/cmd_version.h"
+#include "vmm/cli/cmd_vm.h"
+
+namespace mayfly {
+
+// What --help asks for.
+struct HelpText {
+  std::string text;
+};
+
+using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments, VmArguments,
+                             VersionArguments>;
+
+// Splits the arguments behind the program's name into a subcommand and its options. The values of
+// options are looked at later. Errors are kInvalidArgument, one line.
+Result<Command> ParseCommandLine(const std::vector<std::string>& arguments);
+
+}  // namespace mayfly

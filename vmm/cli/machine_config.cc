@@ -1,0 +1,112 @@
+#include "vmm/cli/machine_config.h"
+
+#include "base/file.h"
+#include "vmm/cli/arguments.h"
+#include "vmm/config/json.h"
+
+namespace mayfly {
+namespace {
+
+constexpr size_t kMostPath = 4095;
+
+Result<std::string> ParsePath(const JsonValue& value, const std::string& directory) {
+  std::string path = TRY(value.AsString());
+  if (path.empty() || path.size() > kMostPath) {
+    return value.Refuse("expected a path of 1 to 4095 bytes");
+  }
+  return path.starts_with('/') ? path : directory + "/" + path;
+}
+
+Result<DiskOptions> ParseDisk(const JsonValue& value, const std::string& directory) {
+  const JsonObject object = TRY(value.AsObject());
+  TRY(object.RefuseKeysOtherThan({"path", "read_only"}));
+  DiskOptions disk;
+  const JsonValue path = TRY(object.Require("path"));
+  disk.path = TRY(ParsePath(path, directory));
+  if (const auto read_only = object.Find("read_only")) disk.read_only = TRY(read_only->AsBool());
+  return disk;
+}
+
+Result<VsockOptions> ParseVsock(const JsonValue& value, const std::string& directory) {
+  const JsonObject object = TRY(value.AsObject());
+  TRY(object.RefuseKeysOtherThan({"path", "cid"}));
+  VsockOptions vsock;
+  const JsonValue path = TRY(object.Require("path"));
+  vsock.path = TRY(ParsePath(path, directory));
+  if (const auto checked = CheckSocketPath(vsock.path); !checked) {
+    return path.Refuse(checked.error().message());
+  }
+  if (const auto cid = object.Find("cid")) {
+    vsock.cid =
+        static_cast<uint32_t>(TRY(cid->AsInteger(VsockOptions::kLeastCid, VsockOptions::kMostCid)));
+  }
+  return vsock;
+}
+
+Result<void> ParseCpuAndMemory(const JsonObject& object, VmOptions& options) {
+  if (const auto memory = object.Find("memory_mib")) {
+    options.memory_mib =
+        TRY(memory->AsInteger(VmOptions::kLeastMemoryMib, VmOptions::kMostMemoryMib));
+  }
+  if (const auto vcpus = object.Find("vcpus")) {
+    options.vcpus = static_cast<uint32_t>(TRY(vcpus->AsInteger(1, VmOptions::kMostVcpus)));
+  }
+  return {};
+}
+
+Result<void> ParseKernel(const JsonObject& object, const std::string& directory,
+                         VmOptions& options) {
+  if (const auto kernel = object.Find("kernel")) {
+    options.kernel = TRY(ParsePath(*kernel, directory));
+  }
+  if (const auto initrd = object.Find("initrd")) {
+    options.initrd = TRY(ParsePath(*initrd, directory));
+  }
+  if (const auto command_line = object.Find("cmdline")) {
+    options.command_line = TRY(command_line->AsString());
+    if (const auto checked = CheckCommandLine(options.command_line); !checked) {
+      return command_line->Refuse(checked.error().message());
+    }
+  }
+  return {};
+}
+
+Result<void> ParseDevices(const JsonObject& object, const std::string& directory,
+                          VmOptions& options) {
+  if (const auto disks = object.Find("disks")) {
+    const std::vector<JsonValue> elements = TRY(disks->AsArray(VmOptions::kMostDisks));
+    for (const JsonValue& element : elements) {
+      options.disks.push_back(TRY(ParseDisk(element, directory)));
+    }
+  }
+  if (const auto vsock = object.Find("vsock")) {
+    options.vsock = TRY(ParseVsock(*vsock, directory));
+  }
+  if (const auto rng = object.Find("rng")) options.rng = TRY(rng->AsBool());
+  return {};
+}
+
+}  // namespace
+
+Result<VmOptions> ParseMachineConfig(std::string_view text, const std::string& name,
+                                     const std::string& directory) {
+  const JsonDocument document = TRY(JsonDocument::Parse(text, name, ErrorCode::kInvalidArgument));
+  const JsonObject object = TRY(document.root().AsObject());
+  TRY(object.RefuseKeysOtherThan(
+      {"kernel", "initrd", "cmdline", "memory_mib", "vcpus", "disks", "vsock", "rng"}));
+  VmOptions options;
+  TRY(ParseKernel(object, directory, options));
+  TRY(ParseCpuAndMemory(object, options));
+  TRY(ParseDevices(object, directory, options));
+  return options;
+}
+
+Result<VmOptions> ReadMachineConfig(const std::string& path) {
+  const std::vector<uint8_t> bytes =
+      TRY(WithContext(ReadFile(path, JsonDocument::kMostBytes), "config"));
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash);
+  return ParseMachineConfig(AsText(bytes), path, directory);
+}
+
+}  // namespace mayfly

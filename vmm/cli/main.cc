@@ -1,0 +1,42 @@
+#include <exception>
+#include <string>
+#include <vector>
+
+#include "vmm/cli/command_line.h"
+#include "vmm/cli/output.h"
+#include "vmm/cli/run_function.h"
+#include "vmm/cli/run_machine.h"
+
+namespace mayfly {
+namespace {
+
+struct Execute {
+  int operator()(const HelpText& help) const { return PrintText(help.text); }
+  int operator()(const DoctorArguments& arguments) const { return RunDoctor(arguments); }
+  int operator()(const BuildArguments& arguments) const { return RunBuild(arguments); }
+  int operator()(const VersionArguments& arguments) const {
+    return PrintText(VersionText(arguments));
+  }
+  int operator()(const RunArguments& arguments) const {
+    const auto options = PrepareRun(arguments);
+    return options ? RunFunction(*options) : ReportError(options.error());
+  }
+  int operator()(const VmArguments& arguments) const {
+    const auto options = PrepareVm(arguments);
+    return options ? RunMachine(*options) : ReportError(options.error());
+  }
+};
+
+}  // namespace
+}  // namespace mayfly
+
+int main(int argc, char** argv) {
+  try {
+    const auto command = mayfly::ParseCommandLine(std::vector<std::string>(argv + 1, argv + argc));
+    if (!command) return mayfly::ReportError(command.error());
+    return std::visit(mayfly::Execute(), *command);
+  } catch (const std::exception& failure) {
+    // Nothing of ours throws but the standard library when memory runs out.
+    return mayfly::ReportError(mayfly::Error(mayfly::ErrorCode::kHost, failure.what()));
+  }
+}

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/function/kernel_bundle.h"
+
+namespace mayfly {
+
+// The files that mayfly puts into a function's initrd.
+struct GuestPrograms {
+  std::string init;
+  std::string handler;
+};
+
+// A `mayfly run`, checked as far as it can be without opening the image.
+struct RunOptions {
+  std::string image;           // The .mfn file.
+  std::vector<uint8_t> event;  // At most control::kMaxEvent bytes.
+  uint32_t repeat = 1;
+  bool json = false;     // Print answer, log and timings as JSON instead of the answer.
+  bool console = false;  // Show the guest's console on standard error.
+  bool verify = true;    // Compare the image's digest before the start.
+  // Each replaces what the image's description says.
+  std::optional<uint32_t> memory_mib;
+  std::optional<uint32_t> vcpus;
+  std::optional<uint32_t> timeout_ms;
+  KernelBundle kernel;
+  GuestPrograms guest;
+};
+
+struct DiskOptions {
+  std::string path{};
+  bool read_only = false;
+
+  bool operator==(const DiskOptions&) const = default;
+};
+
+struct VsockOptions {
+  static constexpr uint32_t kLeastCid = 3;
+  static constexpr uint32_t kMostCid = 0xfffffffe;
+
+  // A Unix socket that does not exist yet; guest-initiated streams go to PATH_PORT.
+  std::string path{};
+  uint32_t cid = kLeastCid;
+
+  bool operator==(const VsockOptions&) const = default;
+};
+
+// A `mayfly vm`: flags and configuration file together. docs/machine-config.md describes the
+// fields.
+struct VmOptions {
+  static constexpr uint64_t kLeastMemoryMib = 64;
+  static constexpr uint64_t kMostMemoryMib = 1024 * 1024;
+  static constexpr uint32_t kMostVcpus = 32;
+  static constexpr size_t kMostDisks = 8;
+  // COMMAND_LINE_SIZE of x86 Linux is 2048, with the NUL.
+  static constexpr size_t kMostCommandLine = 2047;
+
+  std::string kernel{};
+  std::optional<std::string> initrd{};
+  std::string command_line = "console=ttyS0 reboot=t panic=-1";
+  uint64_t memory_mib = 128;
+  uint32_t vcpus = 1;
+  std::vector<DiskOptions> disks{};
+  std::optional<VsockOptions> vsock{};
+  bool rng = false;
+
+  bool operator==(const VmOptions&) const = default;
+};
+
+}  // namespace mayfly

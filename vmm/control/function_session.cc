@@ -1,0 +1,160 @@
+#include "vmm/control/function_session.h"
+
+#include <fmt/format.h>
+#include <rapidjson/document.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
+#include <algorithm>
+
+#include "base/file.h"
+
+namespace mayfly {
+namespace {
+
+using control::Frame;
+using control::FrameType;
+
+// The guest wrote this: parsed without recursion, and every member's type looked at.
+rapidjson::Document ParseGuestJson(std::span<const uint8_t> payload) {
+  rapidjson::Document document;
+  document.Parse<rapidjson::kParseIterativeFlag>(reinterpret_cast<const char*>(payload.data()),
+                                                 payload.size());
+  if (document.HasParseError() || !document.IsObject()) document.SetObject();
+  return document;
+}
+
+std::string StringMember(const rapidjson::Document& document, const char* name,
+                         const char* otherwise) {
+  const auto member = document.FindMember(name);
+  if (member == document.MemberEnd() || !member->value.IsString()) return otherwise;
+  return {member->value.GetString(), member->value.GetStringLength()};
+}
+
+uint64_t NumberMember(const rapidjson::Document& document, const char* name) {
+  const auto member = document.FindMember(name);
+  return member != document.MemberEnd() && member->value.IsUint64() ? member->value.GetUint64() : 0;
+}
+
+HandlerError ParseHandlerError(const Frame& frame) {
+  const rapidjson::Document document = ParseGuestJson(frame.payload);
+  return {StringMember(document, "errorType", "Runtime.Unknown"),
+          StringMember(document, "errorMessage", ""), std::string(AsText(frame.payload))};
+}
+
+std::string InvokeJson(const Invocation& invocation, size_t size) {
+  const auto now = std::chrono::system_clock::now() + invocation.timeout;
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+  writer.StartObject();
+  writer.Key("request_id");
+  writer.String(invocation.request_id.c_str());
+  writer.Key("timeout_ms");
+  writer.Uint64(static_cast<uint64_t>(invocation.timeout.count()));
+  writer.Key("deadline_ms");
+  writer.Uint64(static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count()));
+  writer.Key("size");
+  writer.Uint64(size);
+  writer.EndObject();
+  return buffer.GetString();
+}
+
+std::unexpected<Error> UnexpectedFrame(const Frame& frame) {
+  return Fail(ErrorCode::kGuest, fmt::format("control channel: a frame of type {} was not expected",
+                                             static_cast<unsigned>(frame.type)));
+}
+
+}  // namespace
+
+Result<Frame> FunctionSession::ReceiveSkippingLogs(ControlChannel::Clock::time_point deadline) {
+  while (true) {
+    Frame frame = TRY(channel_->Receive(deadline));
+    if (frame.type != FrameType::kLog) return frame;
+    if (frame.payload.empty()) return UnexpectedFrame(frame);
+    if (log_) {
+      log_({frame.invocation, static_cast<control::LogStream>(frame.payload[0]),
+            AsText(std::span<const uint8_t>(frame.payload).subspan(1))});
+    }
+  }
+}
+
+Result<void> FunctionSession::WaitHello(ControlChannel::Clock::time_point deadline) {
+  const Frame hello = TRY(ReceiveSkippingLogs(deadline));
+  if (hello.type != FrameType::kHello) return UnexpectedFrame(hello);
+  const uint64_t version = NumberMember(ParseGuestJson(hello.payload), "version");
+  if (version != control::kVersion) {
+    return Fail(ErrorCode::kGuest,
+                fmt::format("the guest's init speaks version {} of the control protocol, this "
+                            "mayfly version {}",
+                            version, control::kVersion));
+  }
+  return {};
+}
+
+Result<void> FunctionSession::Load(const std::string& description,
+                                   std::chrono::milliseconds timeout) {
+  if (description.size() > control::kMaxPayload) {
+    return Fail(ErrorCode::kTooLarge, "function: its description does not fit into one frame");
+  }
+  const auto deadline = ControlChannel::Clock::now() + timeout;
+  TRY(channel_->Send(FrameType::kLoad, 0, AsBytes(description)));
+  const Frame ready = TRY(ReceiveSkippingLogs(deadline));
+  if (ready.type == FrameType::kError) {
+    const HandlerError error = ParseHandlerError(ready);
+    return Fail(ErrorCode::kHandler, fmt::format("{}: {}", error.type, error.message));
+  }
+  if (ready.type != FrameType::kReady) return UnexpectedFrame(ready);
+  ready_json_ = AsText(ready.payload);
+  return {};
+}
+
+Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
+                                                 const Invocation& invocation) {
+  if (event.size() > control::kMaxEvent) {
+    return Fail(ErrorCode::kTooLarge, fmt::format("event: {} bytes, the limit is {}", event.size(),
+                                                  control::kMaxEvent));
+  }
+  const auto start = ControlChannel::Clock::now();
+  const auto deadline = start + invocation.timeout + kGrace;
+  const uint64_t id = ++last_invocation_;
+  TRY(channel_->Send(FrameType::kInvoke, id, AsBytes(InvokeJson(invocation, event.size()))));
+  while (!event.empty()) {
+    const auto chunk = event.first(std::min<size_t>(event.size(), control::kMaxPayload));
+    TRY(channel_->Send(FrameType::kChunk, id, chunk));
+    event = event.subspan(chunk.size());
+  }
+
+  InvocationResult result;
+  while (true) {
+    Frame frame = TRY(ReceiveSkippingLogs(deadline));
+    // An answer to anything but what was asked is a guest that cannot be trusted any further.
+    if (frame.invocation != id) return UnexpectedFrame(frame);
+    switch (frame.type) {
+      case FrameType::kChunk:
+        if (frame.payload.size() > control::kMaxAnswer - result.answer.size()) {
+          return Fail(ErrorCode::kGuest, "the guest sent more answer than is allowed");
+        }
+        result.answer.insert(result.answer.end(), frame.payload.begin(), frame.payload.end());
+        break;
+      case FrameType::kError:
+        result.error = ParseHandlerError(frame);
+        result.total = ControlChannel::Clock::now() - start;
+        return result;
+      case FrameType::kDone: {
+        const rapidjson::Document document = ParseGuestJson(frame.payload);
+        result.handler_us = NumberMember(document, "duration_us");
+        result.max_memory_bytes = NumberMember(document, "max_memory_bytes");
+        result.log_dropped_bytes = NumberMember(document, "log_dropped_bytes");
+        result.total = ControlChannel::Clock::now() - start;
+        return result;
+      }
+      default:
+        return UnexpectedFrame(frame);
+    }
+  }
+}
+
+Result<void> FunctionSession::Shutdown() { return channel_->Send(FrameType::kShutdown, 0, {}); }
+
+}  // namespace mayfly

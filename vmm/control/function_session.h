@@ -1,0 +1,84 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "vmm/control/control_channel.h"
+
+namespace mayfly {
+
+// What a handler, or its runtime, said went wrong.
+struct HandlerError {
+  std::string type;     // "Function.Timeout", "Runtime.ExitError", or the handler's own
+  std::string message;
+  std::string json;     // As the guest sent it, with a stack trace if there is one.
+};
+
+struct Invocation {
+  std::string request_id;
+  std::chrono::milliseconds timeout;
+};
+
+// Exactly one of answer and error means something: the answer if there is no error.
+struct InvocationResult {
+  std::vector<uint8_t> answer;
+  std::optional<HandlerError> error;
+  uint64_t handler_us = 0;      // In the guest, from the event's last byte to the answer's.
+  uint64_t max_memory_bytes = 0;
+  uint64_t log_dropped_bytes = 0;
+  std::chrono::steady_clock::duration total{};  // Here, from the call to the answer's last byte.
+};
+
+struct LogChunk {
+  uint64_t invocation;  // 0: outside of one
+  control::LogStream stream;
+  std::string_view text;
+};
+
+// One function in one machine, driven over the control channel: load once, invoke any number of
+// times, one at a time. One thread. `channel` must outlive it.
+class FunctionSession {
+ public:
+  using LogCallback = std::function<void(const LogChunk&)>;
+  // How much longer than the deadline the guest may take to say that it passed.
+  static constexpr std::chrono::milliseconds kGrace{100};
+
+  // How long a handler may take until it is ready: Lambda's init limit, and some time to say so.
+  static constexpr std::chrono::milliseconds kInitTimeout{12'000};
+
+  FunctionSession(ControlChannel* channel, LogCallback log)
+      : channel_(channel), log_(std::move(log)) {}
+
+  // Waits for the guest's init, and checks that it speaks this version of the protocol.
+  Result<void> WaitHello(ControlChannel::Clock::time_point deadline);
+
+  // Has init load the function that `description` (JSON) describes, and waits until its handler is
+  // ready. kHandler if the handler does not start.
+  Result<void> Load(const std::string& description,
+                    std::chrono::milliseconds timeout = kInitTimeout);
+
+  // Hands the event to the handler and waits for its answer. A failed handler is a result with an
+  // error in it; an error of this call means that the machine is of no use any more: kTimeout if it
+  // did not speak up by the deadline, kGuest if it ended or broke the protocol. kTooLarge, with
+  // nothing sent, if the event exceeds control::kMaxEvent.
+  Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
+
+  // Asks init to power off.
+  Result<void> Shutdown();
+
+  // What init said of itself in its hello and ready frames.
+  [[nodiscard]] const std::string& ready_json() const { return ready_json_; }
+
+ private:
+  Result<control::Frame> ReceiveSkippingLogs(ControlChannel::Clock::time_point deadline);
+
+  ControlChannel* channel_;
+  LogCallback log_;
+  uint64_t last_invocation_ = 0;
+  std::string ready_json_;
+};
+
+}  // namespace mayfly

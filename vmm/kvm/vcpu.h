@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/mapping.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "vmm/kvm/kvm_abi.h"
+
+namespace mayfly {
+
+// One KVM virtual CPU; a method is an ioctl of the same name. All calls come from one thread at a
+// time, but for RequestExit().
+class Vcpu {
+ public:
+  [[nodiscard]] uint32_t id() const { return id_; }
+  // The page that the kernel shares with us; valid after Run().
+  [[nodiscard]] kvm_run& run() const { return *reinterpret_cast<kvm_run*>(run_.data()); }
+
+  // KVM_RUN. False if it was interrupted (EINTR, EAGAIN) and there is no exit to handle.
+  [[nodiscard]] Result<bool> Run() const;
+  // Makes the current Run() return if a signal arrives, and the next one at once. Any thread.
+  void RequestExit() const;
+  void ClearExitRequest() const;
+
+  [[nodiscard]] Result<void> SetCpuid(const abi::CpuidList& cpuid) const;
+  [[nodiscard]] Result<kvm_regs> GetRegisters() const;
+  [[nodiscard]] Result<void> SetRegisters(const kvm_regs& registers) const;
+  [[nodiscard]] Result<kvm_sregs> GetSystemRegisters() const;
+  [[nodiscard]] Result<void> SetSystemRegisters(const kvm_sregs& registers) const;
+  [[nodiscard]] Result<void> SetFpu(const kvm_fpu& fpu) const;
+  [[nodiscard]] Result<void> SetMsrs(std::span<const kvm_msr_entry> msrs) const;
+  [[nodiscard]] Result<kvm_lapic_state> GetLapic() const;
+  [[nodiscard]] Result<void> SetLapic(const kvm_lapic_state& lapic) const;
+
+ private:
+  friend class Vm;
+  Vcpu(uint32_t id, UniqueFd fd, Mapping run)
+      : id_(id), fd_(std::move(fd)), run_(std::move(run)) {}
+
+  uint32_t id_;
+  UniqueFd fd_;
+  Mapping run_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,58 @@
+#include "vmm/machine/machine.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+
+#include <array>
+
+#include "base/check.h"
+
+namespace mayfly {
+
+Machine::Machine(Parts parts) : parts_(std::move(parts)) {
+  io_thread_ = Thread("io", [this] {
+    const Result<void> ran = parts_.loop->Run();
+    if (!ran) parts_.end->Set({EndReason::kHostError, ran.error().message()});
+  });
+  for (Vcpu& vcpu : parts_.vcpus) {
+    vcpu_threads_.push_back(VcpuThread::Create(
+        std::move(vcpu),
+        {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(), parts_.end.get()}));
+  }
+  parts_.vcpus.clear();
+}
+
+Machine::~Machine() { Stop(); }
+
+void Machine::OnEnd(std::function<void(const MachineEnd&)> callback) {
+  // The latch stays readable, so an edge is what is waited for.
+  const auto watch = parts_.loop->Watch(
+      end_fd(), EPOLLIN | EPOLLET,
+      [this, callback = std::move(callback)](uint32_t) { callback(*end()); });
+  CHECK(watch.has_value());
+}
+
+void Machine::Resume() {
+  for (const auto& vcpu : vcpu_threads_) vcpu->Resume();
+}
+
+void Machine::Pause() {
+  for (const auto& vcpu : vcpu_threads_) vcpu->Pause();
+}
+
+void Machine::Stop() {
+  parts_.end->Set({EndReason::kStopped, ""});
+  for (const auto& vcpu : vcpu_threads_) vcpu->Stop();
+  parts_.loop->Stop();
+  io_thread_.Join();
+}
+
+MachineEnd Machine::Wait() { return WaitOr(*parts_.end); }
+
+MachineEnd Machine::WaitOr(const EndLatch& other) {
+  std::array<pollfd, 2> events{{{end_fd(), POLLIN, 0}, {other.fd(), POLLIN, 0}}};
+  while (::poll(events.data(), events.size(), -1) < 0) CHECK(errno == EINTR);
+  return events[0].revents != 0 ? *end() : *other.Get();
+}
+
+}  // namespace mayfly

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "devices/bus.h"
+#include "devices/legacy/acpi_pm.h"
+#include "devices/legacy/i8042_reset.h"
+#include "devices/legacy/ioapic.h"
+#include "devices/legacy/serial.h"
+#include "devices/legacy/serial_output.h"
+#include "devices/virtio/mmio_transport.h"
+#include "devices/virtio/vsock/host_sockets.h"
+#include "vmm/kvm/vm.h"
+#include "vmm/machine/ioapic_routes.h"
+#include "vmm/machine/irqfd_line.h"
+#include "vmm/machine/machine_config.h"
+#include "vmm/machine/machine_end.h"
+#include "vmm/machine/power_events.h"
+#include "vmm/machine/serial_input.h"
+#include "vmm/machine/vcpu_thread.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace mayfly {
+
+// One microVM: KVM's machine, guest memory, devices, and the threads that run them. Made by
+// MachineBuilder. Any thread may call it, one at a time. Nothing is shared between machines.
+class Machine {
+ public:
+  // What the machine is made of, in the order in which it has to exist; the destructor takes it
+  // down in the opposite one.
+  struct Parts {
+    std::unique_ptr<GuestMemory> memory;
+    std::unique_ptr<Vm> vm;
+    std::unique_ptr<EndLatch> end;
+    std::unique_ptr<PowerEventsToLatch> power;
+    std::unique_ptr<EventLoop> loop;
+    std::vector<std::unique_ptr<IrqfdLine>> lines;
+    std::unique_ptr<IoapicRoutes> routes;
+    std::unique_ptr<Ioapic> ioapic;
+    std::unique_ptr<AcpiPm> acpi_pm;
+    std::unique_ptr<I8042Reset> i8042;
+    std::unique_ptr<SerialOutput> serial_output;
+    std::unique_ptr<Serial> serial;
+    std::unique_ptr<SerialInput> serial_input;
+    std::unique_ptr<HostSockets> host_sockets;
+    std::vector<std::unique_ptr<MmioTransport>> transports;
+    std::unique_ptr<Bus> pio;
+    std::unique_ptr<Bus> mmio;
+    std::vector<Vcpu> vcpus;
+  };
+
+  explicit Machine(Parts parts);
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
+  // Stops it first.
+  ~Machine();
+
+  // Has `callback` called once with the machine's end, on the I/O thread. Before Resume().
+  void OnEnd(std::function<void(const MachineEnd&)> callback);
+
+  // Lets the vCPUs run, at the start and after Pause().
+  void Resume();
+  // Returns when no vCPU is in the guest any more.
+  void Pause();
+  // Ends the machine with EndReason::kStopped, unless it has ended already, and waits for its
+  // threads. Idempotent.
+  void Stop();
+
+  // Waits for the machine's end.
+  MachineEnd Wait();
+  // Waits for the machine's end, or for `other`, whichever comes first.
+  MachineEnd WaitOr(const EndLatch& other);
+  // Its end, if it has ended.
+  [[nodiscard]] std::optional<MachineEnd> end() const { return parts_.end->Get(); }
+  // Readable once the machine has ended; for poll(2).
+  [[nodiscard]] int end_fd() const { return parts_.end->fd(); }
+
+ private:
+  Parts parts_;
+  // Threads last: they are gone before anything that they use.
+  Thread io_thread_;
+  std::vector<std::unique_ptr<VcpuThread>> vcpu_threads_;
+};
+
+}  // namespace mayfly

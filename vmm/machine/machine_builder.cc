@@ -1,0 +1,211 @@
+#include "vmm/machine/machine_builder.h"
+
+#include <fmt/format.h>
+#include <sys/sysinfo.h>
+
+#include "base/file.h"
+#include "devices/virtio/blk/blk.h"
+#include "devices/virtio/blk/file_backend.h"
+#include "devices/virtio/rng/rng.h"
+#include "devices/virtio/vsock/vsock.h"
+#include "vmm/boot/boot_info.h"
+#include "vmm/boot/cpu_state.h"
+#include "vmm/boot/cpuid.h"
+#include "vmm/boot/layout.h"
+#include "vmm/control/control_channel.h"
+
+namespace mayfly {
+namespace {
+
+// An initrd of a machine that has 3 GiB below the hole cannot be larger.
+constexpr uint64_t kMostInitrdBytes = GuestMemory::kHoleStart;
+
+AcpiPowerPorts PowerPorts() {
+  return {static_cast<uint16_t>(layout::kAcpiPmPort + AcpiPm::kSleepControl),
+          static_cast<uint16_t>(layout::kAcpiPmPort + AcpiPm::kSleepStatus),
+          static_cast<uint16_t>(layout::kAcpiPmPort + AcpiPm::kReset), AcpiPm::kResetValue,
+          AcpiPm::kSleepTypeS5};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Machine>> MachineBuilder::Boot() && {
+  TRY(CheckConfig());
+  const Kvm kvm = TRY(Kvm::Open());
+  TRY(CreateVm(kvm));
+  TRY(AddLegacyDevices());
+  TRY(AddVirtioDevices());
+  const LoadedKernel kernel = TRY(LoadGuest());
+  TRY(CreateVcpus(kvm, kernel));
+  return std::make_unique<Machine>(std::move(parts_));
+}
+
+Result<void> MachineBuilder::CheckConfig() const {
+  if (config_.vcpu_count < 1 || config_.vcpu_count > MachineConfig::kMostVcpus) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("vcpus: {}, but 1 to {} are possible", config_.vcpu_count,
+                            MachineConfig::kMostVcpus));
+  }
+  if (config_.memory_bytes < MachineConfig::kLeastMemory) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("memory: {} MiB, but {} MiB are the least", config_.memory_bytes >> 20,
+                            MachineConfig::kLeastMemory >> 20));
+  }
+  struct sysinfo host {};
+  if (::sysinfo(&host) != 0) return FailErrno("sysinfo");
+  const uint64_t host_bytes = uint64_t{host.totalram} * host.mem_unit;
+  if (config_.memory_bytes > host_bytes) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("memory: {} MiB, but this host has {} MiB", config_.memory_bytes >> 20,
+                            host_bytes >> 20));
+  }
+  const size_t devices = config_.disks.size() + (config_.vsock ? 1 : 0) + (config_.rng ? 1 : 0);
+  if (devices > layout::kMaxVirtioDevices) {
+    return Fail(ErrorCode::kInvalidArgument, fmt::format("devices: {}, but {} are the most",
+                                                         devices, layout::kMaxVirtioDevices));
+  }
+  return {};
+}
+
+Result<void> MachineBuilder::CreateVm(const Kvm& kvm) {
+  parts_.memory = TRY(GuestMemory::Create(config_.memory_bytes));
+  parts_.vm = std::make_unique<Vm>(TRY(kvm.CreateVm()));
+  // Slots before anything else: see Vm::SetMemoryRegion().
+  uint32_t slot = 0;
+  for (const MemoryRegion& region : parts_.memory->regions()) {
+    TRY(parts_.vm->SetMemoryRegion(slot++, region));
+  }
+  TRY(parts_.vm->SetTssAddress(layout::kTss));
+  TRY(parts_.vm->EnableSplitIrqchip(layout::kIoapicPins));
+  parts_.end = TRY(EndLatch::Create());
+  parts_.loop = TRY(EventLoop::Create());
+  parts_.pio = std::make_unique<Bus>();
+  parts_.mmio = std::make_unique<Bus>();
+  return {};
+}
+
+Result<InterruptLine*> MachineBuilder::AddLine(uint32_t gsi) {
+  parts_.lines.push_back(TRY(IrqfdLine::Create(*parts_.vm, gsi)));
+  return parts_.lines.back().get();
+}
+
+Result<void> MachineBuilder::AddLegacyDevices() {
+  parts_.power = std::make_unique<PowerEventsToLatch>(parts_.end.get());
+  parts_.acpi_pm = std::make_unique<AcpiPm>(parts_.power.get());
+  TRY(parts_.pio->Insert(layout::kAcpiPmPort, AcpiPm::kSize, parts_.acpi_pm.get()));
+  parts_.i8042 = std::make_unique<I8042Reset>(parts_.power.get());
+  TRY(parts_.pio->Insert(layout::kI8042Port, I8042Reset::kSize, parts_.i8042.get()));
+
+  parts_.routes = std::make_unique<IoapicRoutes>(parts_.vm.get(), log_);
+  parts_.ioapic = TRY(Ioapic::Create({parts_.routes.get()}));
+  TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
+
+  // The port is there without a console too: a kernel that probes for it finds it working.
+  parts_.serial_output =
+      std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
+  InterruptLine* line = TRY(AddLine(layout::kSerialGsi));
+  parts_.serial = TRY(Serial::Create({line, parts_.serial_output.get()}));
+  TRY(parts_.pio->Insert(layout::kSerialPort, Serial::kSize, parts_.serial.get()));
+  if (config_.serial_input >= 0) {
+    parts_.serial_input = TRY(
+        SerialInput::Create(config_.serial_input, parts_.serial.get(), parts_.loop.get()));
+  }
+  acpi_.serial = true;
+  return {};
+}
+
+Result<void> MachineBuilder::AddVirtioDevices() {
+  for (DiskConfig& disk : config_.disks) TRY(AddDisk(std::move(disk)));
+  if (config_.vsock) TRY(AddVsock(*config_.vsock));
+  if (config_.rng) TRY(AddRng());
+  return {};
+}
+
+Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<VirtioDevice> device,
+                                          KickMode kick_mode) {
+  const auto index = static_cast<uint32_t>(parts_.transports.size());
+  const uint32_t gsi = layout::kFirstVirtioGsi + index;
+  const uint64_t base = layout::kVirtioMmio + index * layout::kVirtioMmioStride;
+  MmioTransport::Resources resources;
+  resources.name = std::move(name);
+  resources.device = std::move(device);
+  resources.memory = parts_.memory.get();
+  resources.interrupt = TRY(AddLine(gsi));
+  resources.loop = parts_.loop.get();
+  resources.kick_mode = kick_mode;
+  resources.log = log_;
+  parts_.transports.push_back(TRY(MmioTransport::Create(std::move(resources))));
+  TRY(parts_.mmio->Insert(base, MmioTransport::kSize, parts_.transports.back().get()));
+  acpi_.virtio.push_back({static_cast<uint32_t>(base), MmioTransport::kSize, gsi});
+  return {};
+}
+
+Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
+  const std::string name = fmt::format("disk{}", parts_.transports.size());
+  auto backend = TRY(WithContext(
+      disk.fd.valid() ? FileBackend::Create(std::move(disk.fd), disk.path, disk.read_only, name)
+                      : FileBackend::Open(disk.path, disk.read_only, name),
+      name));
+  BlkDevice::Resources resources{name, std::move(backend), log_};
+  return AddTransport(name, TRY(BlkDevice::Create(std::move(resources))), KickMode::kLoop);
+}
+
+Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
+  VsockDevice::Resources resources;
+  resources.name = "vsock";
+  resources.loop = parts_.loop.get();
+  resources.log = log_;
+  if (config.control != nullptr) resources.services.emplace(control::kPort, config.control);
+  if (!config.path.empty()) {
+    parts_.host_sockets =
+        TRY(WithContext(HostSockets::Create(config.path, parts_.loop.get(), log_), "vsock"));
+    resources.host = parts_.host_sockets.get();
+  }
+  auto device = TRY(VsockDevice::Create(std::move(resources), VsockState{config.guest_cid}));
+  VsockDevice* const vsock = device.get();
+  TRY(AddTransport("vsock", std::move(device), KickMode::kInline));
+  if (parts_.host_sockets) TRY(parts_.host_sockets->Serve(vsock));
+  return {};
+}
+
+Result<void> MachineBuilder::AddRng() {
+  RngDevice::Resources resources{"rng", std::make_unique<HostEntropy>(), log_};
+  return AddTransport("rng", RngDevice::Create(std::move(resources)), KickMode::kInline);
+}
+
+Result<std::vector<uint8_t>> MachineBuilder::TakeInitrd() {
+  if (config_.initrd_path.empty()) return std::move(config_.initrd);
+  return WithContext(ReadFile(config_.initrd_path, kMostInitrdBytes), "initrd");
+}
+
+Result<LoadedKernel> MachineBuilder::LoadGuest() {
+  const GuestMemory& memory = *parts_.memory;
+  LoadedKernel kernel = TRY(LoadKernel(config_.kernel, memory));
+  BootInfo info;
+  info.command_line = config_.command_line;
+  const std::vector<uint8_t> initrd = TRY(TakeInitrd());
+  if (!initrd.empty()) {
+    info.initrd = InitrdLocation{TRY(LoadInitrd(initrd, kernel, memory)), initrd.size()};
+  }
+  acpi_.vcpu_count = config_.vcpu_count;
+  info.rsdp = TRY(WriteAcpiTables(acpi_, PowerPorts(), memory));
+  TRY(WriteBootInfo(kernel, info, memory));
+  TRY(WriteCpuTables(kernel.protocol, memory));
+  return kernel;
+}
+
+Result<void> MachineBuilder::CreateVcpus(const Kvm& kvm, const LoadedKernel& kernel) {
+  const auto supported = TRY(kvm.SupportedCpuid());
+  const bool tsc_deadline_timer = kvm.Check(KVM_CAP_TSC_DEADLINE_TIMER) != 0;
+  for (uint32_t id = 0; id < config_.vcpu_count; ++id) {
+    Vcpu vcpu = TRY(parts_.vm->CreateVcpu(id));
+    abi::CpuidList cpuid = *supported;
+    NormaliseCpuid(cpuid, {id, config_.vcpu_count, tsc_deadline_timer});
+    TRY(vcpu.SetCpuid(cpuid));
+    if (id == 0) TRY(SetBootState(vcpu, kernel));
+    parts_.vcpus.push_back(std::move(vcpu));
+  }
+  return {};
+}
+
+}  // namespace mayfly

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <memory>
+
+#include "base/log.h"
+#include "vmm/boot/acpi.h"
+#include "vmm/boot/kernel.h"
+#include "vmm/kvm/kvm.h"
+#include "vmm/machine/machine.h"
+#include "vmm/machine/machine_config.h"
+
+namespace mayfly {
+
+// Makes a Machine of a configuration; the only code that knows which device is wired to what.
+// Nothing of the host is left behind if it fails halfway.
+class MachineBuilder {
+ public:
+  // `log` is borrowed, outlives the machine, and may be null.
+  MachineBuilder(MachineConfig config, LogSink* log) : config_(std::move(config)), log_(log) {}
+
+  // A machine that stands where its kernel begins, paused. Errors name the part: kInvalidArgument
+  // for the configuration, kCorrupt and kNotFound for files, kHost for the host.
+  Result<std::unique_ptr<Machine>> Boot() &&;
+
+ private:
+  Result<void> CheckConfig() const;
+  Result<void> CreateVm(const Kvm& kvm);
+  Result<void> AddLegacyDevices();
+  Result<void> AddVirtioDevices();
+  Result<void> AddDisk(DiskConfig disk);
+  Result<void> AddVsock(const VsockConfig& config);
+  Result<void> AddRng();
+  Result<void> AddTransport(std::string name, std::unique_ptr<VirtioDevice> device,
+                            KickMode kick_mode);
+  Result<InterruptLine*> AddLine(uint32_t gsi);
+  // Puts kernel, initrd, command line and tables into guest memory.
+  Result<LoadedKernel> LoadGuest();
+  Result<std::vector<uint8_t>> TakeInitrd();
+  Result<void> CreateVcpus(const Kvm& kvm, const LoadedKernel& kernel);
+
+  MachineConfig config_;
+  LogSink* log_;
+  Machine::Parts parts_;
+  AcpiDevices acpi_;
+};
+
+}  // namespace mayfly

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/unique_fd.h"
+
+namespace mayfly {
+
+class ControlChannel;
+
+struct DiskConfig {
+  std::string path;  // For opening, and for errors.
+  bool read_only = false;
+  // If valid, the disk itself; `path` is then only a name.
+  UniqueFd fd;
+};
+
+struct VsockConfig {
+  static constexpr uint32_t kDefaultGuestCid = 3;
+  uint32_t guest_cid = kDefaultGuestCid;
+  // The Unix socket for connections from the host; those of the guest go to PATH_PORT. Empty: none.
+  std::string path;
+  // The service on control::kPort, borrowed; may be null. Must outlive the machine.
+  ControlChannel* control = nullptr;
+};
+
+// Everything a machine is made of. MachineBuilder checks it.
+struct MachineConfig {
+  static constexpr uint64_t kLeastMemory = 64ULL << 20;
+  static constexpr uint32_t kMostVcpus = 32;
+
+  uint64_t memory_bytes = 128ULL << 20;
+  uint32_t vcpu_count = 1;
+  std::string kernel;
+  std::string initrd_path;
+  std::vector<uint8_t> initrd;  // Instead of a file.
+  std::string command_line;
+  std::vector<DiskConfig> disks;
+  std::optional<VsockConfig> vsock;
+  bool rng = false;
+  // Borrowed descriptors for the first serial port; -1: output is dropped, there is no input.
+  int serial_output = -1;
+  int serial_input = -1;
+};
+
+}  // namespace mayfly

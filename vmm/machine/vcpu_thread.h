@@ -1,0 +1,71 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "base/mutex.h"
+#include "base/thread.h"
+#include "devices/bus.h"
+#include "vmm/kvm/vcpu.h"
+#include "vmm/machine/machine_end.h"
+#include "vmm/memory/guest_memory.h"
+
+namespace mayfly {
+
+// A vCPU and the thread that runs it. The thread owns the vCPU's state while it runs; everybody
+// else goes through commands, from any thread, one caller at a time.
+//
+//            Resume()                    the guest ends
+//   paused ------------> running --------------------------> ended
+//      ^ <-------------     |                                  ^
+//      |     Pause()        |             Stop()               |
+//      +--------------------+----------------------------------+
+class VcpuThread {
+ public:
+  struct Resources {
+    const Bus* pio;
+    const Bus* mmio;
+    const GuestMemory* memory;
+    EndLatch* end;
+  };
+
+  // The thread starts paused.
+  static std::unique_ptr<VcpuThread> Create(Vcpu vcpu, const Resources& resources);
+  VcpuThread(const VcpuThread&) = delete;
+  VcpuThread& operator=(const VcpuThread&) = delete;
+  ~VcpuThread() { Stop(); }
+
+  void Resume();
+  // Returns when the vCPU has left the guest, and finished the access that it left it for.
+  void Pause();
+  // Ends the thread. Idempotent.
+  void Stop();
+
+ private:
+  enum class Command { kPause, kRun, kStop };
+
+  VcpuThread(Vcpu vcpu, const Resources& resources)
+      : vcpu_(std::move(vcpu)), resources_(resources) {}
+
+  void Give(Command command);
+  void Loop();
+  // Blocks while the command is kPause; false for kStop.
+  bool WaitToRun();
+  // The reason to end, if the exit is one.
+  std::optional<MachineEnd> HandleExit();
+  void HandlePortIo(const kvm_run& run);
+  std::optional<MachineEnd> HandleMmio(kvm_run& run);
+
+  Vcpu vcpu_;
+  const Resources resources_;
+
+  std::atomic<Command> command_{Command::kPause};
+  Mutex mutex_;
+  ConditionVariable changed_;
+  bool in_guest_ GUARDED_BY(mutex_) = false;
+  bool ended_ GUARDED_BY(mutex_) = false;
+
+  Thread thread_;  // Last: joined before the rest goes.
+};
+
+}  // namespace mayfly

@@ -1,0 +1,81 @@
+#include "vmm/memory/guest_memory.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "base/arithmetic.h"
+
+namespace mayfly {
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) {
+  if (size == 0 || !IsAligned(size, kPageSize) || size > (1ULL << 46)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "guest memory: " + std::to_string(size) + " bytes is no whole number of pages");
+  }
+  std::unique_ptr<GuestMemory> memory(new GuestMemory());
+  memory->size_ = size;
+  const uint64_t low = std::min(size, kHoleStart);
+  const std::array<std::pair<uint64_t, uint64_t>, 2> ranges{{{0, low}, {kHoleEnd, size - low}}};
+  for (const auto& [start, length] : ranges) {
+    if (length == 0) continue;
+    Mapping mapping = TRY(WithContext(Mapping::Anonymous(length), "guest memory"));
+    memory->regions_.push_back({GuestAddress{start}, length, mapping.data()});
+    memory->mappings_.push_back(std::move(mapping));
+  }
+  return memory;
+}
+
+uint8_t* GuestMemory::Translate(GuestAddress address, uint64_t length) const {
+  for (const MemoryRegion& region : regions_) {
+    if (address < region.start) continue;
+    const uint64_t offset = address.value - region.start.value;
+    if (RangeFits(offset, length, region.size)) return region.host + offset;
+  }
+  return nullptr;
+}
+
+bool GuestMemory::Read(GuestAddress address, std::span<uint8_t> out) const {
+  const uint8_t* host = Translate(address, out.size());
+  if (host == nullptr) return false;
+  if (!out.empty()) std::memcpy(out.data(), host, out.size());
+  return true;
+}
+
+bool GuestMemory::Write(GuestAddress address, std::span<const uint8_t> bytes) const {
+  uint8_t* host = Translate(address, bytes.size());
+  if (host == nullptr) return false;
+  if (!bytes.empty()) std::memcpy(host, bytes.data(), bytes.size());
+  return true;
+}
+
+bool GuestMemory::Fill(GuestAddress address, uint8_t value, uint64_t length) const {
+  uint8_t* host = Translate(address, length);
+  if (host == nullptr) return false;
+  std::memset(host, value, length);
+  return true;
+}
+
+bool GuestMemory::LoadAcquire16(GuestAddress address, uint16_t* out) const {
+  uint8_t* host = Translate(address, sizeof(uint16_t));
+  if (host == nullptr || !IsAligned<uint64_t>(address.value, 2)) return false;
+  *out =
+      std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(host)).load(std::memory_order_acquire);
+  return true;
+}
+
+bool GuestMemory::StoreRelease16(GuestAddress address, uint16_t value) const {
+  uint8_t* host = Translate(address, sizeof(uint16_t));
+  if (host == nullptr || !IsAligned<uint64_t>(address.value, 2)) return false;
+  std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(host))
+      .store(value, std::memory_order_release);
+  return true;
+}
+
+iovec GuestMemory::Iovec(GuestAddress address, uint64_t length) const {
+  uint8_t* host = Translate(address, length);
+  if (host == nullptr) return {nullptr, 0};
+  return {host, length};
+}
+
+}  // namespace mayfly

@@ -1,0 +1,100 @@
+#pragma once
+
+#include <sys/uio.h>
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/mapping.h"
+#include "base/result.h"
+
+namespace mayfly {
+
+// A guest-physical address: a type of its own, so that it is never mixed up with a host address or
+// a length.
+struct GuestAddress {
+  uint64_t value = 0;
+  auto operator<=>(const GuestAddress&) const = default;
+};
+
+inline GuestAddress operator+(GuestAddress address, uint64_t offset) {
+  return GuestAddress{address.value + offset};
+}
+
+// One contiguous range of guest RAM, and where the process has it.
+struct MemoryRegion {
+  GuestAddress start;
+  uint64_t size;
+  uint8_t* host;  // Borrowed from GuestMemory; for KVM_SET_USER_MEMORY_REGION and nothing else.
+};
+
+// The guest's RAM, and the only code that touches it. Every access is checked against the regions,
+// and guest bytes are handed out as copies. A range that does not lie wholly inside one region is
+// refused. All accesses may come from any thread; the guest itself may write at the same time, so
+// what was read once must not be read again and expected to be the same.
+//
+//   0 ............ 3 GiB          4 GiB ............ 4 GiB + (size - 3 GiB)
+//   [ region 0 ]   [ MMIO hole ]  [ region 1, if size > 3 GiB ]
+class GuestMemory {
+ public:
+  static constexpr uint64_t kHoleStart = 3ULL << 30;
+  static constexpr uint64_t kHoleEnd = 4ULL << 30;
+  static constexpr uint64_t kPageSize = 4096;
+
+  // Zero-filled memory of `size` bytes, a multiple of the page size.
+  static Result<std::unique_ptr<GuestMemory>> Create(uint64_t size);
+  GuestMemory(const GuestMemory&) = delete;
+  GuestMemory& operator=(const GuestMemory&) = delete;
+
+  [[nodiscard]] uint64_t size() const { return size_; }
+  [[nodiscard]] std::span<const MemoryRegion> regions() const { return regions_; }
+
+  // True if [address, address + length) is RAM, in one region. A length of 0 is in RAM where its
+  // address is, or at a region's end.
+  [[nodiscard]] bool Contains(GuestAddress address, uint64_t length) const {
+    return Translate(address, length) != nullptr;
+  }
+
+  // Copies between guest and host. Nothing is copied unless the whole range is RAM; false if not.
+  [[nodiscard]] bool Read(GuestAddress address, std::span<uint8_t> out) const;
+  [[nodiscard]] bool Write(GuestAddress address, std::span<const uint8_t> bytes) const;
+  [[nodiscard]] bool Fill(GuestAddress address, uint8_t value, uint64_t length) const;
+
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  [[nodiscard]] bool ReadValue(GuestAddress address, T* out) const {
+    return Read(address, MutableBytesOf(*out));
+  }
+  template <class T>
+    requires std::is_trivially_copyable_v<T>
+  [[nodiscard]] bool WriteValue(GuestAddress address, const T& value) const {
+    return Write(address, BytesOf(value));
+  }
+
+  // Single 16-bit accesses with acquire and release order, for ring indices: never torn. False if
+  // the address is outside RAM or odd.
+  [[nodiscard]] bool LoadAcquire16(GuestAddress address, uint16_t* out) const;
+  [[nodiscard]] bool StoreRelease16(GuestAddress address, uint16_t value) const;
+
+  // A view of guest memory for a system call that copies (readv, writev, preadv, io_uring), valid
+  // as long as this object. Nothing may be read through it by our own code. Nothing is returned
+  // unless the whole range is RAM: the base is null then.
+  [[nodiscard]] iovec Iovec(GuestAddress address, uint64_t length) const;
+
+ private:
+  GuestMemory() = default;
+  // The host address of the range, or null if it is not wholly in one region.
+  [[nodiscard]] uint8_t* Translate(GuestAddress address, uint64_t length) const;
+
+  uint64_t size_ = 0;
+  std::vector<Mapping> mappings_;
+  std::vector<MemoryRegion> regions_;
+};
+
+}  // namespace mayfly
