@@ -21,6 +21,24 @@
 //   kChunk* {bytes of the answer}     ->
 //   kDone {JSON: timings} or kError   ->
 //                                     <-    kShutdown
+//
+// An invocation ends in exactly one kDone or kError. A kError can follow kChunk frames too: they
+// hold the error document as the handler wrote it. The JSON objects, with what may be left out in
+// brackets; members that a side does not know it ignores:
+//
+//   kHello   {version, init: mayfly's version}
+//   kLoad    {name, kind: "native" | "bootstrap", handler, [environment: {NAME: value}],
+//            [memory_mib], [timeout_ms = 3000], [init_timeout_ms = 10000], [version = "$LATEST"],
+//            [wall_clock_ns: the guest's clock is set to it], [device = "/dev/vda"]}
+//   kReady   {boot_us: since the kernel's start, load_us: since kLoad}
+//   kInvoke  {request_id: of A-Z a-z 0-9 -, size: of the event, [timeout_ms: of the function],
+//            [deadline_ms: since the epoch, told to the handler], [trace_id], [client_context],
+//            [cognito_identity], [function_arn]}; the deadline runs from this frame on
+//   kDone    {duration_us: from the event's last byte, max_memory_bytes, log_dropped_bytes}
+//   kError   {errorType, errorMessage, [stackTrace: [text]], reusable: the handler can take another
+//            event, document_bytes: in the kChunk frames before, and kDone's members}
+//   kLog     no JSON: a LogStream byte, then text; whole lines where they are short enough
+//   kRestore answered by kError "Unsupported" in version 1
 namespace mayfly::control {
 
 inline constexpr uint16_t kVersion = 1;

@@ -16,7 +16,7 @@
 namespace mayfly::init {
 namespace {
 
-constexpr int kConnectAttempts = 2000;
+constexpr std::chrono::seconds kConnectLimit{5};
 constexpr timespec kConnectPause{.tv_sec = 0, .tv_nsec = 1'000'000};
 
 }  // namespace
@@ -26,9 +26,10 @@ Result<UniqueFd> ControlChannel::ConnectVsock() {
   address.svm_family = AF_VSOCK;
   address.svm_cid = VMADDR_CID_HOST;
   address.svm_port = control::kPort;
+  const auto deadline = EventLoop::Clock::now() + kConnectLimit;
   int error = 0;
   // A driver that was just loaded may still be looking at its device.
-  for (int attempt = 0; attempt < kConnectAttempts; ++attempt) {
+  do {
     UniqueFd stream(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (stream.valid() && ::connect(stream.get(), reinterpret_cast<const sockaddr*>(&address),
                                     sizeof(address)) == 0) {
@@ -36,7 +37,7 @@ Result<UniqueFd> ControlChannel::ConnectVsock() {
     }
     error = errno;
     ::nanosleep(&kConnectPause, nullptr);
-  }
+  } while (EventLoop::Clock::now() < deadline);
   return FailErrno("connect to the host by vsock", error);
 }
 

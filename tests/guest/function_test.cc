@@ -33,8 +33,8 @@ TEST_P(ExampleTest, EchoesSixMebibytes) { ExpectEcho(kMostEvent); }
 
 INSTANTIATE_TEST_SUITE_P(Examples, ExampleTest,
                          testing::Values("echo-c", "echo-cpp", "bootstrap-shell", "bootstrap-c"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& test) {
+                           std::string name = test.param;
                            std::erase(name, '-');
                            return name;
                          });
@@ -95,8 +95,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Fault{"fill-memory", "Runtime.OutOfMemory", 1},
                     Fault{"write-1g", "Runtime.OutputLimitExceeded", 1},
                     Fault{"big-answer", "Function.ResponseSizeTooLarge", 1}),
-    [](const auto& info) {
-      std::string name = info.param.mode;
+    [](const auto& test) {
+      std::string name = test.param.mode;
       std::erase(name, '-');
       return name;
     });

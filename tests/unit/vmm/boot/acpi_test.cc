@@ -37,10 +37,14 @@ class AcpiTest : public testing::Test {
     return Bytes(GuestAddress{address}, length);
   }
 
-  std::vector<uint8_t> Xsdt() { return Table(LoadLe<uint64_t>(std::span(rsdp_).subspan(24))); }
-  std::vector<uint8_t> Fadt() { return Table(LoadLe<uint64_t>(std::span(Xsdt()).subspan(36))); }
-  std::vector<uint8_t> Madt() { return Table(LoadLe<uint64_t>(std::span(Xsdt()).subspan(44))); }
-  std::vector<uint8_t> Dsdt() { return Table(LoadLe<uint64_t>(std::span(Fadt()).subspan(140))); }
+  static uint64_t AddressIn(const std::vector<uint8_t>& table, size_t offset) {
+    return LoadLe<uint64_t>(std::span(table).subspan(offset));
+  }
+
+  std::vector<uint8_t> Xsdt() { return Table(AddressIn(rsdp_, 24)); }
+  std::vector<uint8_t> Fadt() { return Table(AddressIn(Xsdt(), 36)); }
+  std::vector<uint8_t> Madt() { return Table(AddressIn(Xsdt(), 44)); }
+  std::vector<uint8_t> Dsdt() { return Table(AddressIn(Fadt(), 140)); }
 
   static int Sum(std::span<const uint8_t> bytes) {
     return std::accumulate(bytes.begin(), bytes.end(), 0) & 0xff;

@@ -4,6 +4,7 @@
 
 #include <thread>
 
+#include "base/bytes.h"
 #include "base/file.h"
 
 namespace mayfly {
