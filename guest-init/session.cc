@@ -29,14 +29,14 @@ uint64_t MicrosecondsSince(EventLoop::Clock::time_point start) {
 
 uint64_t MicrosecondsSinceBoot() {
   timespec now{};
-  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  static_cast<void>(::clock_gettime(CLOCK_BOOTTIME, &now));
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
 }
 
 std::string TimedOut(uint32_t milliseconds) {
   std::array<char, 64> text{};
-  std::snprintf(text.data(), text.size(), "timed out after %u.%02u seconds", milliseconds / 1000,
-                milliseconds % 1000 / 10);
+  static_cast<void>(std::snprintf(text.data(), text.size(), "timed out after %u.%02u seconds",
+                                  milliseconds / 1000, milliseconds % 1000 / 10));
   return text.data();
 }
 

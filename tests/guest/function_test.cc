@@ -1,3 +1,5 @@
+#include <ostream>
+
 #include "tests/guest/guest_fixture.h"
 
 namespace mayfly {
@@ -20,7 +22,7 @@ class ExampleTest : public GuestFixture, public testing::WithParamInterface<cons
  protected:
   static void ExpectEcho(size_t size) {
     const std::string event = EventOf(size);
-    const ProgramResult result = RunExample(GetParam(), event, {"--timeout", "60000"});
+    const ProgramResult result = RunExample(GetParam(), event, {"--timeout", "60s"});
     EXPECT_EQ(result.status, 0) << result.err;
     // Not EXPECT_EQ: it would print 6 MiB.
     EXPECT_TRUE(result.out == event) << result.out.size() << " bytes came back";
@@ -74,11 +76,13 @@ struct Fault {
   int status;
 };
 
+void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.mode; }
+
 class FaultyHandlerTest : public GuestFixture, public testing::WithParamInterface<Fault> {};
 
 TEST_P(FaultyHandlerTest, GivesATypedErrorInTime) {
   const ProgramResult result =
-      RunExample("faulty", GetParam().mode, {"--timeout", "3000", "--json"});
+      RunExample("faulty", GetParam().mode, {"--timeout", "3s", "--json"});
   EXPECT_EQ(result.status, GetParam().status) << result.err;
   EXPECT_NE(result.err.find(GetParam().error), std::string::npos) << result.err;
   // Deadline and 100 ms on hardware, 2 s more where everything is emulated.

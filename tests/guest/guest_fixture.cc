@@ -69,7 +69,7 @@ ProgramResult GuestFixture::RunMachine(const std::string& kernel, const std::str
                              std::filesystem::copy_options::overwrite_existing);
   std::ofstream(root + "/init") << "#!/bin/busybox sh\n"
                                    "export PATH=/bin\n"
-                                   "busybox --install -s /bin\n"
+                                   "/bin/busybox --install -s /bin\n"
                                    "mount -t proc proc /proc\n"
                                 << script << "\npoweroff -f\n";
   std::filesystem::permissions(root + "/init", std::filesystem::perms::owner_all);
@@ -79,7 +79,7 @@ ProgramResult GuestFixture::RunMachine(const std::string& kernel, const std::str
 
   std::vector<std::string> arguments{
       "vm",       "--kernel",  kernel,
-      "--initrd", PathFor("initrd"), "--cmdline", "quiet console=ttyS0 panic=-1 reboot=t pci=off"};
+      "--initrd", PathFor("initrd"), "--cmdline", "quiet console=ttyS0 panic=-1 reboot=a pci=off"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return Mayfly(std::move(arguments));
 }

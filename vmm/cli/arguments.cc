@@ -30,8 +30,8 @@ constexpr Unit kTimeUnits[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60'000}
 // The number in front of one of `units`, times its factor; nothing if it is not that, or too large.
 std::optional<uint64_t> ParseQuantity(std::string_view text, std::span<const Unit> units) {
   uint64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(end - text.size(), end, number);
   if (error != std::errc()) return std::nullopt;
   const std::string_view suffix(rest, static_cast<size_t>(end - rest));
   const auto unit = std::ranges::find(units, suffix, &Unit::suffix);

@@ -18,7 +18,7 @@
 namespace mayfly {
 namespace {
 
-constexpr uint64_t kMostProcBytes = 1024 * 1024;
+constexpr uint64_t kMostProcBytes = uint64_t{1024} * 1024;
 
 std::string ReadText(const std::string& path) {
   const auto bytes = ReadFile(path, kMostProcBytes);
@@ -82,7 +82,7 @@ std::map<std::string, int> FindControllers(const std::string& root) {
 void CheckCgroups(const std::string& root, HostReport& report) {
   const std::map<std::string, int> controllers = FindControllers(root);
   for (const std::string name : {"cpu", "memory", "pids"}) {
-    HostCheck check{.name = "cgroup " + name};
+    HostCheck check{.name = fmt::format("cgroup {}", name)};
     const auto found = controllers.find(name);
     if (found == controllers.end()) {
       check.status = CheckStatus::kMissing;
@@ -99,7 +99,7 @@ HostCheck CheckNamespaces(const std::string& root) {
   HostCheck check{.name = "namespaces"};
   std::vector<std::string> missing;
   for (const std::string name : {"cgroup", "ipc", "mnt", "net", "pid", "user", "uts"}) {
-    const bool there = ::access((root + "/proc/self/ns/" + name).c_str(), F_OK) == 0;
+    const bool there = ::access(fmt::format("{}/proc/self/ns/{}", root, name).c_str(), F_OK) == 0;
     if (!there) missing.push_back(name);
   }
   check.found = "cgroup ipc mnt net pid user uts";

@@ -53,7 +53,7 @@ struct VsockOptions {
 // fields.
 struct VmOptions {
   static constexpr uint64_t kLeastMemoryMib = 64;
-  static constexpr uint64_t kMostMemoryMib = 1024 * 1024;
+  static constexpr uint64_t kMostMemoryMib = uint64_t{1024} * 1024;
   static constexpr uint32_t kMostVcpus = 32;
   static constexpr size_t kMostDisks = 8;
   // COMMAND_LINE_SIZE of x86 Linux is 2048, with the NUL.
@@ -61,7 +61,7 @@ struct VmOptions {
 
   std::string kernel{};
   std::optional<std::string> initrd{};
-  std::string command_line = "console=ttyS0 reboot=t panic=-1";
+  std::string command_line = "console=ttyS0 reboot=a panic=-1";
   uint64_t memory_mib = 128;
   uint32_t vcpus = 1;
   std::vector<DiskOptions> disks{};

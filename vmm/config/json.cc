@@ -83,6 +83,7 @@ class TreeBuilder {
   bool EndObject(rapidjson::SizeType) {
     const auto& members = std::get<JsonNode::Object>(open_.back().node.value);
     std::vector<std::string_view> keys;
+    keys.reserve(members.size());
     for (const auto& [key, value] : members) keys.push_back(key);
     std::ranges::sort(keys);
     const auto twice = std::ranges::adjacent_find(keys);
@@ -202,6 +203,7 @@ Result<std::vector<JsonValue>> JsonValue::AsArray(size_t most_elements) const {
         fmt::format("{} elements, {} are the most allowed", elements->size(), most_elements));
   }
   std::vector<JsonValue> values;
+  values.reserve(elements->size());
   for (size_t i = 0; i < elements->size(); ++i) {
     values.push_back(JsonValue(source_, fmt::format("{}/{}", path_, i), &(*elements)[i]));
   }

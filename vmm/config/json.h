@@ -72,7 +72,7 @@ class JsonObject {
 // bound the time and the memory that a hostile text can take.
 class JsonDocument {
  public:
-  static constexpr size_t kMostBytes = 1024 * 1024;
+  static constexpr size_t kMostBytes = size_t{1024} * 1024;
   static constexpr size_t kMostDepth = 16;
   static constexpr size_t kMostValues = 65536;
 

@@ -161,7 +161,7 @@ std::string FirstLine(std::string_view output) {
 
 // mkfs.erofs does not say why a write failed.
 bool IsFull(const std::string& directory) {
-  constexpr uint64_t kLittle = 64 * 1024;
+  constexpr uint64_t kLittle = uint64_t{64} * 1024;
   struct statvfs status{};
   return ::statvfs(directory.c_str(), &status) == 0 &&
          uint64_t{status.f_bavail} * status.f_frsize < kLittle;

@@ -34,6 +34,10 @@ PathParts Split(const std::string& path) {
   return {path.substr(0, slash), path.substr(slash + 1)};
 }
 
+std::string Join(const std::string& directory, const std::string& name) {
+  return directory + "/" + name;
+}
+
 std::deque<std::string> Components(std::string_view path) {
   std::deque<std::string> components;
   while (!path.empty()) {
@@ -160,7 +164,7 @@ Result<void> ImageTree::CopyEntries(UniqueFd source, const std::string& host_pat
   const std::vector<std::string> names = TRY(ListDirectory(std::move(listed), host_path));
   for (const std::string& name : names) {
     TRY(interrupts_->Check());
-    TRY(CopyEntry(source.get(), name, {host_path + "/" + name, image_path + "/" + name}, depth));
+    TRY(CopyEntry(source.get(), name, {Join(host_path, name), Join(image_path, name)}, depth));
   }
   return {};
 }
@@ -204,7 +208,7 @@ Result<void> ImageTree::CopyFile(UniqueFd source, const struct stat& status, con
 }
 
 Result<void> ImageTree::CopyBytes(int source, int target, const File& paths) {
-  std::vector<uint8_t> buffer(256 * 1024);
+  std::vector<uint8_t> buffer(size_t{256} * 1024);
   while (true) {
     TRY(interrupts_->Check());
     const ssize_t count = ::read(source, buffer.data(), buffer.size());
@@ -235,7 +239,7 @@ Result<void> ImageTree::AddHostPath(const std::string& host_path) {
       here = Split(here).directory;
       continue;
     }
-    const std::string path = here + "/" + name;
+    const std::string path = Join(here, name);
     struct stat status{};
     if (::lstat(path.c_str(), &status) != 0) return FailErrno("include " + Printable(host_path));
     if (S_ISLNK(status.st_mode)) {

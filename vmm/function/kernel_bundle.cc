@@ -15,8 +15,12 @@
 namespace mayfly {
 namespace {
 
-constexpr uint64_t kMostLoadOrderBytes = 64 * 1024;
+constexpr uint64_t kMostLoadOrderBytes = uint64_t{64} * 1024;
 constexpr size_t kMostModules = 256;
+
+std::string Join(const std::string& directory, const std::string& name) {
+  return directory + "/" + name;
+}
 
 Result<mode_t> ModeOf(const std::string& path) {
   struct stat status{};
@@ -26,7 +30,7 @@ Result<mode_t> ModeOf(const std::string& path) {
 
 Result<std::string> FindKernel(const std::string& directory) {
   for (const std::string name : {"vmlinux", "bzImage", "vmlinuz"}) {
-    const std::string path = directory + "/" + name;
+    std::string path = Join(directory, name);
     const auto mode = ModeOf(path);
     if (!mode && mode.error().code() == ErrorCode::kNotFound) continue;
     if (!mode) return std::unexpected(mode.error());
@@ -54,13 +58,13 @@ Result<std::vector<std::string>> ReadLoadOrder(const std::string& directory) {
       return Fail(ErrorCode::kCorrupt,
                   fmt::format("{}: \"{}\" is not the name of a module", path, Printable(name)));
     }
-    const std::string module = directory + "/" + name;
+    std::string module = Join(directory, name);
     const mode_t mode = TRY(WithContext(ModeOf(module), "load-order"));
     if (!S_ISREG(mode)) return Fail(ErrorCode::kCorrupt, Printable(module) + ": not a file");
     if (modules.size() == kMostModules) {
       return Fail(ErrorCode::kCorrupt, fmt::format("{}: more than {} modules", path, kMostModules));
     }
-    modules.push_back(module);
+    modules.push_back(std::move(module));
   }
   return modules;
 }
@@ -98,7 +102,7 @@ Result<std::string> FindDefaultKernel() {
   if (const auto kernel = Variable("MAYFLY_KERNEL")) return *kernel;
   const std::string directory = KernelCacheDirectory();
   for (const std::string name : {"minimal", "debian"}) {
-    const std::string path = directory + "/" + name;
+    std::string path = Join(directory, name);
     if (ModeOf(path)) return path;
   }
   return Fail(ErrorCode::kNotFound,

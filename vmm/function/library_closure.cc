@@ -28,6 +28,10 @@ constexpr std::array kDefaultDirectories{"/lib/x86_64-linux-gnu", "/usr/lib/x86_
 constexpr std::array kOtherHostDirectories{"/lib64", "/usr/lib64",
                                            "/usr/local/lib/x86_64-linux-gnu", "/usr/local/lib"};
 
+std::string Join(const std::string& directory, const std::string& name) {
+  return directory + "/" + name;
+}
+
 bool IsTaskPath(std::string_view path) {
   return path == kTaskRoot || path.starts_with(std::string(kTaskRoot) + "/");
 }
@@ -61,7 +65,7 @@ bool IsLibrary(const std::string& host_path) {
 
 // True if `name` is in `directory` in the image, or could be copied there from the host.
 Result<bool> FindIn(ImageTree& tree, const std::string& directory, const std::string& name) {
-  const std::string path = directory + "/" + name;
+  const std::string path = Join(directory, name);
   if (tree.Contains(path)) return true;
   if (IsTaskPath(directory) || !IsLibrary(path)) return false;
   TRY(tree.AddHostPath(path));
@@ -76,14 +80,15 @@ Result<bool> FindLibrary(ImageTree& tree, const std::string& name,
     if (TRY(FindIn(tree, directory, name))) return true;
   }
   for (const std::string directory : kLibraryPath) {
-    if (tree.Contains(directory + "/" + name)) return true;
+    if (tree.Contains(Join(directory, name))) return true;
   }
   for (const std::string directory : kDefaultDirectories) {
     if (TRY(FindIn(tree, directory, name))) return true;
   }
   for (const std::string directory : kOtherHostDirectories) {
-    if (!IsLibrary(directory + "/" + name)) continue;
-    TRY(tree.AddHostFile(directory + "/" + name, "/usr/lib/x86_64-linux-gnu/" + name));
+    const std::string path = Join(directory, name);
+    if (!IsLibrary(path)) continue;
+    TRY(tree.AddHostFile(path, Join("/usr/lib/x86_64-linux-gnu", name)));
     return true;
   }
   return false;

@@ -15,7 +15,7 @@
 namespace mayfly {
 namespace {
 
-constexpr size_t kMostOutput = 16 * 1024;
+constexpr size_t kMostOutput = size_t{16} * 1024;
 
 struct SpawnActions {
   SpawnActions() { ::posix_spawn_file_actions_init(&value); }
@@ -75,6 +75,7 @@ Result<pid_t> Spawn(const std::vector<std::string>& arguments, const std::string
   ::posix_spawnattr_setflags(&attributes.value, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
 
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   const char* path = std::getenv("PATH");

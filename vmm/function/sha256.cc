@@ -36,7 +36,7 @@ Sha256Digest DigestOf(std::span<const uint8_t> bytes) {
 
 Result<Sha256Digest> DigestOfFile(int fd, uint64_t length, std::string_view name) {
   Sha256 hash;
-  std::vector<uint8_t> buffer(256 * 1024);
+  std::vector<uint8_t> buffer(size_t{256} * 1024);
   for (uint64_t offset = 0; offset < length;) {
     const auto piece = std::span(buffer).first(std::min<uint64_t>(buffer.size(), length - offset));
     TRY(ReadExactAt(fd, piece, offset, name));

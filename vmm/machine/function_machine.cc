@@ -11,9 +11,9 @@ namespace mayfly {
 namespace {
 
 // quiet: each character on the serial port is an exit. pci=off: there is no bus to scan.
-// panic=-1 with reboot=t: a panic ends the machine at once instead of leaving it spinning.
+// panic=-1 with reboot=a: a panic ends the machine at once instead of leaving it spinning.
 constexpr char kCommandLine[] =
-    "quiet panic=-1 reboot=t pci=off tsc=reliable no_timer_check random.trust_cpu=on "
+    "quiet panic=-1 reboot=a pci=off tsc=reliable no_timer_check random.trust_cpu=on "
     "nomodeset 8250.nr_uarts={}{}";
 
 // The description, and what init needs to know besides.

@@ -1,9 +1,5 @@
 #include "vsock.h"
 
-#define RX_BUFFERS 4
-#define BUFFER_SIZE 8192
-#define BUF_ALLOC (RX_BUFFERS * BUFFER_SIZE)
-
 static uint8_t rx_buffers[RX_BUFFERS][BUFFER_SIZE + 64];
 static uint8_t tx_buffer[BUFFER_SIZE + 64];
 
@@ -28,6 +24,7 @@ static void send(struct vsock* vsock, uint16_t op, const void* bytes, uint32_t l
       .buf_alloc = BUF_ALLOC,
       .fwd_cnt = vsock->received,
   };
+  vsock->announced = vsock->received;
   memcpy(header + 1, bytes, length);
   const struct descriptor chain[] = {
       {(uintptr_t)tx_buffer, (uint32_t)sizeof(*header) + length, 0, 0}};
@@ -58,9 +55,12 @@ static void receive(struct vsock* vsock) {
   struct vsock_header* header = poll_packet(vsock, &slot);
   if (header == NULL) return;
   if (header->op == VSOCK_RW && header->length > 0) {
-    vsock->pending = (const uint8_t*)(header + 1);
-    vsock->pending_length = header->length;
-    vsock->pending_slot = slot;
+    EXPECT(header->length <= BUF_ALLOC - vsock->ring_count);
+    const uint8_t* bytes = (const uint8_t*)(header + 1);
+    for (uint32_t i = 0; i < header->length; ++i) {
+      vsock->ring[(vsock->ring_start + vsock->ring_count++) % BUF_ALLOC] = bytes[i];
+    }
+    give_rx_buffer(vsock, slot);
     return;
   }
   handle_control(vsock, header);
@@ -77,7 +77,7 @@ void vsock_start(struct vsock* vsock) {
 int vsock_connect(struct vsock* vsock, uint32_t local_port, uint32_t port) {
   vsock->local_port = local_port;
   vsock->peer_port = port;
-  vsock->sent = vsock->received = 0;
+  vsock->sent = vsock->received = vsock->announced = 0;
   vsock->closed = 0;
   send(vsock, VSOCK_REQUEST, NULL, 0);
   for (;;) {
@@ -92,7 +92,7 @@ int vsock_connect(struct vsock* vsock, uint32_t local_port, uint32_t port) {
 }
 
 void vsock_accept(struct vsock* vsock, uint32_t local_port) {
-  vsock->sent = vsock->received = 0;
+  vsock->sent = vsock->received = vsock->announced = 0;
   vsock->closed = 0;
   for (;;) {
     uint32_t slot = 0;
@@ -116,7 +116,6 @@ void vsock_write(struct vsock* vsock, const void* bytes, uint32_t length) {
     if (count > credit) count = credit;
     if (count == 0) {
       EXPECT(!vsock->closed);
-      EXPECT(vsock->pending == NULL);  // These guests read before they write.
       receive(vsock);
       continue;
     }
@@ -128,18 +127,20 @@ void vsock_write(struct vsock* vsock, const void* bytes, uint32_t length) {
 }
 
 uint32_t vsock_read(struct vsock* vsock, void* bytes, uint32_t length) {
-  while (vsock->pending == NULL) {
+  while (vsock->ring_count == 0) {
     if (vsock->closed) return 0;
     receive(vsock);
   }
-  const uint32_t count = length < vsock->pending_length ? length : vsock->pending_length;
-  memcpy(bytes, vsock->pending, count);
-  vsock->pending += count;
-  vsock->pending_length -= count;
+  uint8_t* to = bytes;
+  uint32_t count = 0;
+  while (count < length && vsock->ring_count > 0) {
+    to[count++] = vsock->ring[vsock->ring_start];
+    vsock->ring_start = (vsock->ring_start + 1) % BUF_ALLOC;
+    --vsock->ring_count;
+  }
   vsock->received += count;
-  if (vsock->pending_length == 0) {
-    vsock->pending = NULL;
-    give_rx_buffer(vsock, vsock->pending_slot);
+  // Not for every byte: the host may be told late, but before it has no credit left.
+  if (vsock->received - vsock->announced >= BUF_ALLOC / 2) {
     send(vsock, VSOCK_CREDIT_UPDATE, NULL, 0);
   }
   return count;

@@ -27,6 +27,10 @@ struct vsock_header {
   uint32_t fwd_cnt;
 } __attribute__((packed));
 
+#define RX_BUFFERS 4
+#define BUFFER_SIZE 8192
+#define BUF_ALLOC (4 * BUFFER_SIZE)
+
 struct vsock {
   struct device device;
   uint64_t cid;
@@ -34,12 +38,13 @@ struct vsock {
   uint32_t peer_port;
   uint32_t sent;           // Bytes, for credit
   uint32_t received;
+  uint32_t announced;      // Of `received`, what the host was told
   uint32_t peer_buf_alloc;
   uint32_t peer_fwd_cnt;
-  // What a packet brought that vsock_read() has not handed out yet.
-  const uint8_t* pending;
-  uint32_t pending_length;
-  uint32_t pending_slot;
+  // Received and not yet handed out by vsock_read(): as much as the host may send ahead.
+  uint8_t ring[BUF_ALLOC];
+  uint32_t ring_start;
+  uint32_t ring_count;
   int closed;
 };
 
