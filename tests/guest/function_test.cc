@@ -81,8 +81,7 @@ void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.mode; }
 class FaultyHandlerTest : public GuestFixture, public testing::WithParamInterface<Fault> {};
 
 TEST_P(FaultyHandlerTest, GivesATypedErrorInTime) {
-  const ProgramResult result =
-      RunExample("faulty", GetParam().mode, {"--timeout", "3s", "--json"});
+  const ProgramResult result = RunExample("faulty", GetParam().mode, {"--timeout", "3s", "--json"});
   EXPECT_EQ(result.status, GetParam().status) << result.err;
   EXPECT_NE(result.err.find(GetParam().error), std::string::npos) << result.err;
   // Deadline and 100 ms on hardware, 2 s more where everything is emulated.
@@ -91,19 +90,21 @@ TEST_P(FaultyHandlerTest, GivesATypedErrorInTime) {
   EXPECT_LE(std::stol(result.out.substr(total + 11)), 5'100'000);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Faults, FaultyHandlerTest,
-    testing::Values(Fault{"exit", "Runtime.ExitError", 1}, Fault{"segfault", "Runtime.ExitError", 1},
-                    Fault{"abort", "Runtime.ExitError", 1}, Fault{"throw", "Function.", 1},
-                    Fault{"loop", "Function.Timeout", 5}, Fault{"fork-bomb", "", 5},
-                    Fault{"fill-memory", "Runtime.OutOfMemory", 1},
-                    Fault{"write-1g", "Runtime.OutputLimitExceeded", 1},
-                    Fault{"big-answer", "Function.ResponseSizeTooLarge", 1}),
-    [](const auto& test) {
-      std::string name = test.param.mode;
-      std::erase(name, '-');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Faults, FaultyHandlerTest,
+                         testing::Values(Fault{"exit", "Runtime.ExitError", 1},
+                                         Fault{"segfault", "Runtime.ExitError", 1},
+                                         Fault{"abort", "Runtime.ExitError", 1},
+                                         Fault{"throw", "Function.", 1},
+                                         Fault{"loop", "Function.Timeout", 5},
+                                         Fault{"fork-bomb", "", 5},
+                                         Fault{"fill-memory", "Runtime.OutOfMemory", 1},
+                                         Fault{"write-1g", "Runtime.OutputLimitExceeded", 1},
+                                         Fault{"big-answer", "Function.ResponseSizeTooLarge", 1}),
+                         [](const auto& test) {
+                           std::string name = test.param.mode;
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 }  // namespace
 }  // namespace mayfly

@@ -32,9 +32,7 @@ void GuestFixture::TearDown() {
   if (!directory_.empty()) std::filesystem::remove_all(directory_);
 }
 
-std::string GuestFixture::PathFor(const std::string& name) const {
-  return directory_ + "/" + name;
-}
+std::string GuestFixture::PathFor(const std::string& name) const { return directory_ + "/" + name; }
 
 ProgramResult GuestFixture::Mayfly(std::vector<std::string> arguments, const std::string& input) {
   arguments.insert(arguments.begin(), std::string(MAYFLY_BUILD_DIR) + "/bin/mayfly");
@@ -53,8 +51,8 @@ std::string GuestFixture::Image(const std::string& example) {
 
 ProgramResult GuestFixture::RunExample(const std::string& example, const std::string& event,
                                        std::vector<std::string> more) {
-  std::vector<std::string> arguments{"run",   Image(example), "--kernel", MinimalKernel(),
-                                     "--event", "-"};
+  std::vector<std::string> arguments{"run",           Image(example), "--kernel",
+                                     MinimalKernel(), "--event",      "-"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return Mayfly(std::move(arguments), event);
 }
@@ -77,9 +75,13 @@ ProgramResult GuestFixture::RunMachine(const std::string& kernel, const std::str
       {"sh", "-c", "cd " + root + " && find . | cpio --quiet -o -H newc >" + PathFor("initrd")});
   EXPECT_EQ(packed.status, 0) << packed.err;
 
-  std::vector<std::string> arguments{
-      "vm",       "--kernel",  kernel,
-      "--initrd", PathFor("initrd"), "--cmdline", "quiet console=ttyS0 panic=-1 reboot=a pci=off"};
+  std::vector<std::string> arguments{"vm",
+                                     "--kernel",
+                                     kernel,
+                                     "--initrd",
+                                     PathFor("initrd"),
+                                     "--cmdline",
+                                     "quiet console=ttyS0 panic=-1 reboot=a pci=off"};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return Mayfly(std::move(arguments));
 }

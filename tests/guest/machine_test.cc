@@ -22,8 +22,8 @@ class LinuxMachineTest : public GuestFixture {
     const size_t cpus = result.out.find("cpus ");
     const size_t memory = result.out.find("MemTotal:");
     if (cpus == std::string::npos || memory == std::string::npos) return size;
-    std::sscanf(result.out.c_str() + cpus, "cpus %d", &size.cpus);        // NOLINT
-    std::sscanf(result.out.c_str() + memory, "MemTotal: %ld kB", &kib);   // NOLINT
+    std::sscanf(result.out.c_str() + cpus, "cpus %d", &size.cpus);       // NOLINT
+    std::sscanf(result.out.c_str() + memory, "MemTotal: %ld kB", &kib);  // NOLINT
     size.memory_mib = static_cast<int>(kib / 1024);
     return size;
   }

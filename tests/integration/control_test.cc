@@ -8,7 +8,8 @@
 namespace mayfly {
 namespace {
 
-// The control protocol end to end, natively: the test guest "control" speaks it as mayfly-init does.
+// The control protocol end to end, natively: the test guest "control" speaks it as mayfly-init
+// does.
 class ControlMachineTest : public MachineFixture {
  protected:
   void TearDown() override {
@@ -23,8 +24,7 @@ class ControlMachineTest : public MachineFixture {
     machine_->OnEnd([this](const MachineEnd& end) {
       channel_.Close("ended: " + std::string(NameOf(end.reason)));
     });
-    const auto hello =
-        session_.WaitHello(ControlChannel::Clock::now() + std::chrono::seconds(60));
+    const auto hello = session_.WaitHello(ControlChannel::Clock::now() + std::chrono::seconds(60));
     ASSERT_TRUE(hello) << hello.error().message() << output();
     const auto loaded = session_.Load("{}", std::chrono::seconds(60));
     ASSERT_TRUE(loaded) << loaded.error().message();

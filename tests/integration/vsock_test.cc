@@ -31,8 +31,8 @@ class VsockMachineTest : public MachineFixture {
   static UniqueFd Listen(const std::string& path) {
     UniqueFd socket = Socket();
     const sockaddr_un address = Address(path);
-    EXPECT_EQ(
-        ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+              0);
     EXPECT_EQ(::listen(socket.get(), 1), 0);
     return socket;
   }
@@ -41,8 +41,8 @@ class VsockMachineTest : public MachineFixture {
   UniqueFd Client(std::string_view request) {
     UniqueFd socket = Socket();
     const sockaddr_un address = Address(PathFor("v.sock"));
-    EXPECT_EQ(
-        ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
+              0);
     Send(socket, request);
     return socket;
   }

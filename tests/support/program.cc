@@ -43,7 +43,8 @@ ProgramResult RunProgram(const std::vector<std::string>& command, const std::str
   Pipe err = MakePipe();
   const auto start = std::chrono::steady_clock::now();
   std::vector<char*> arguments;
-  for (const std::string& argument : command) arguments.push_back(const_cast<char*>(argument.c_str()));
+  for (const std::string& argument : command)
+    arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   const pid_t child = ::fork();
   if (child == 0) {
@@ -57,7 +58,7 @@ ProgramResult RunProgram(const std::vector<std::string>& command, const std::str
   out.write.Reset();
   err.write.Reset();
   ::fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
-  struct sigaction ignore {};
+  struct sigaction ignore{};
   ignore.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &ignore, nullptr);
 
@@ -66,9 +67,8 @@ ProgramResult RunProgram(const std::vector<std::string>& command, const std::str
   bool killed = false;
   while (out.read.valid() || err.read.valid()) {
     if (sent == input.size()) in.write.Reset();
-    std::array<pollfd, 3> events{{{out.read.get(), POLLIN, 0},
-                                  {err.read.get(), POLLIN, 0},
-                                  {in.write.get(), POLLOUT, 0}}};
+    std::array<pollfd, 3> events{
+        {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}}};
     ::poll(events.data(), events.size(), 100);
     if (events[0].revents != 0 && !ReadSome(out.read.get(), &result.out)) out.read.Reset();
     if (events[1].revents != 0 && !ReadSome(err.read.get(), &result.err)) err.read.Reset();

@@ -7,7 +7,7 @@
 namespace mayfly {
 
 struct ProgramResult {
-  int status;          // The exit status, or 128 and the signal's number.
+  int status;  // The exit status, or 128 and the signal's number.
   std::string out;
   std::string err;
   std::chrono::steady_clock::duration elapsed;
