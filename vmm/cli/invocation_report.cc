@@ -86,6 +86,11 @@ std::string InvocationReport::ToJson() const {
   WriteMicroseconds(writer, "boot_us", timings_.hello - timings_.created);
   WriteMicroseconds(writer, "load_us", timings_.ready - timings_.hello);
   WriteMicroseconds(writer, "ready_us", timings_.ready - start_);
+  // CLOCK_MONOTONIC, for whoever has measured from outside when the process was started.
+  writer.Key("ready_monotonic_ns");
+  writer.Int64(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(timings_.ready.time_since_epoch())
+          .count());
   writer.EndObject();
   writer.Key("invocations");
   writer.StartArray();

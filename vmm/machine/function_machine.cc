@@ -14,7 +14,7 @@ namespace {
 // panic=-1 with reboot=a: a panic ends the machine at once instead of leaving it spinning.
 constexpr char kCommandLine[] =
     "quiet panic=-1 reboot=a pci=off tsc=reliable no_timer_check random.trust_cpu=on "
-    "nomodeset 8250.nr_uarts={}{}";
+    "8250.nr_uarts={}{}";
 
 // The description, and what init needs to know besides.
 std::string LoadJson(const FunctionDescription& description) {
