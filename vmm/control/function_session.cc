@@ -42,6 +42,15 @@ HandlerError ParseHandlerError(const Frame& frame) {
           StringMember(document, "errorMessage", ""), std::string(AsText(frame.payload))};
 }
 
+// For a guest that says nothing, not even that its deadline has passed.
+HandlerError SilenceError(const Invocation& invocation) {
+  HandlerError error;
+  error.type = "Function.Timeout";
+  error.message = fmt::format("no answer within {} ms", invocation.timeout.count());
+  error.json = fmt::format(R"({{"errorType":"{}","errorMessage":"{}"}})", error.type, error.message);
+  return error;
+}
+
 std::string InvokeJson(const Invocation& invocation, size_t size) {
   const auto now = std::chrono::system_clock::now() + invocation.timeout;
   rapidjson::StringBuffer buffer;
@@ -127,7 +136,13 @@ Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
 
   InvocationResult result;
   while (true) {
-    Frame frame = TRY(ReceiveSkippingLogs(deadline));
+    Result<Frame> received = ReceiveSkippingLogs(deadline);
+    if (!received && received.error().code() == ErrorCode::kTimeout) {
+      result.error = SilenceError(invocation);
+      result.total = ControlChannel::Clock::now() - start;
+      return result;
+    }
+    Frame frame = TRY(std::move(received));
     // An answer to anything but what was asked is a guest that cannot be trusted any further.
     if (frame.invocation != id) return UnexpectedFrame(frame);
     switch (frame.type) {

@@ -60,10 +60,10 @@ class FunctionSession {
   Result<void> Load(const std::string& description,
                     std::chrono::milliseconds timeout = kInitTimeout);
 
-  // Hands the event to the handler and waits for its answer. A failed handler is a result with an
-  // error in it; an error of this call means that the machine is of no use any more: kTimeout if it
-  // did not speak up by the deadline, kGuest if it ended or broke the protocol. kTooLarge, with
-  // nothing sent, if the event exceeds control::kMaxEvent.
+  // Hands the event to the handler and waits for its answer, until kGrace after its deadline. A
+  // failed handler, and a guest that stays silent, is a result with an error in it; an error of this
+  // call means that the machine ended or broke the protocol (kGuest). kTooLarge, with nothing sent,
+  // if the event exceeds control::kMaxEvent. After either kind the machine is not to be used again.
   Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
 
   // Asks init to power off.

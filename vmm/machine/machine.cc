@@ -25,11 +25,15 @@ Machine::Machine(Parts parts) : parts_(std::move(parts)) {
 Machine::~Machine() { Stop(); }
 
 void Machine::OnEnd(std::function<void(const MachineEnd&)> callback) {
+  on_end_ = std::move(callback);
   // The latch stays readable, so an edge is what is waited for.
-  const auto watch = parts_.loop->Watch(
-      end_fd(), EPOLLIN | EPOLLET,
-      [this, callback = std::move(callback)](uint32_t) { callback(*end()); });
+  const auto watch =
+      parts_.loop->Watch(end_fd(), EPOLLIN | EPOLLET, [this](uint32_t) { AnnounceEnd(); });
   CHECK(watch.has_value());
+}
+
+void Machine::AnnounceEnd() {
+  if (on_end_ && !end_announced_.exchange(true)) on_end_(*end());
 }
 
 void Machine::Resume() {
@@ -45,6 +49,8 @@ void Machine::Stop() {
   for (const auto& vcpu : vcpu_threads_) vcpu->Stop();
   parts_.loop->Stop();
   io_thread_.Join();
+  // The loop may have been stopped before it got to the announcement.
+  AnnounceEnd();
 }
 
 MachineEnd Machine::Wait() { return WaitOr(*parts_.end); }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -59,7 +61,8 @@ class Machine {
   // Stops it first.
   ~Machine();
 
-  // Has `callback` called once with the machine's end, on the I/O thread. Before Resume().
+  // Has `callback` called once with the machine's end, on the I/O thread or by Stop(). Before
+  // Resume().
   void OnEnd(std::function<void(const MachineEnd&)> callback);
 
   // Lets the vCPUs run, at the start and after Pause().
@@ -80,7 +83,11 @@ class Machine {
   [[nodiscard]] int end_fd() const { return parts_.end->fd(); }
 
  private:
+  void AnnounceEnd();
+
   Parts parts_;
+  std::function<void(const MachineEnd&)> on_end_;
+  std::atomic<bool> end_announced_{false};
   // Threads last: they are gone before anything that they use.
   Thread io_thread_;
   std::vector<std::unique_ptr<VcpuThread>> vcpu_threads_;
