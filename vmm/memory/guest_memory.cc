@@ -19,7 +19,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) {
   const std::array<std::pair<uint64_t, uint64_t>, 2> ranges{{{0, low}, {kHoleEnd, size - low}}};
   for (const auto& [start, length] : ranges) {
     if (length == 0) continue;
-    Mapping mapping = TRY(WithContext(Mapping::Anonymous(length), "guest memory"));
+    Mapping mapping = TRY(WithContext(Mapping::AnonymousHuge(length), "guest memory"));
     memory->regions_.push_back({GuestAddress{start}, length, mapping.data()});
     memory->mappings_.push_back(std::move(mapping));
   }
