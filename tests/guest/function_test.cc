@@ -93,21 +93,20 @@ TEST_P(FaultyHandlerTest, GivesATypedErrorInTime) {
             GetParam().timeout_seconds * 1'000'000 + 2'100'000);
 }
 
-INSTANTIATE_TEST_SUITE_P(Faults, FaultyHandlerTest,
-                         testing::Values(Fault{"exit", "Runtime.ExitError", 1},
-                                         Fault{"segfault", "Runtime.ExitError", 1},
-                                         Fault{"abort", "Runtime.ExitError", 1},
-                                         Fault{"throw", "Runtime.ExitError", 1},
-                                         Fault{"loop", "Function.Timeout", 5},
-                                         Fault{"fork-bomb", "", 5},
-                                         Fault{"fill-memory", "Runtime.OutOfMemory", 1, 30},
-                                         Fault{"write-1g", "Runtime.OutputLimitExceeded", 1, 30},
-                                         Fault{"big-answer", "Function.ResponseSizeTooLarge", 1, 30}),
-                         [](const auto& test) {
-                           std::string name = test.param.mode;
-                           std::erase(name, '-');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Faults, FaultyHandlerTest,
+    testing::Values(Fault{"exit", "Runtime.ExitError", 1},
+                    Fault{"segfault", "Runtime.ExitError", 1},
+                    Fault{"abort", "Runtime.ExitError", 1}, Fault{"throw", "Runtime.ExitError", 1},
+                    Fault{"loop", "Function.Timeout", 5}, Fault{"fork-bomb", "", 5},
+                    Fault{"fill-memory", "Runtime.OutOfMemory", 1, 30},
+                    Fault{"write-1g", "Runtime.OutputLimitExceeded", 1, 30},
+                    Fault{"big-answer", "Function.ResponseSizeTooLarge", 1, 30}),
+    [](const auto& test) {
+      std::string name = test.param.mode;
+      std::erase(name, '-');
+      return name;
+    });
 
 }  // namespace
 }  // namespace mayfly
