@@ -83,7 +83,9 @@ void PrintTo(const Fault& fault, std::ostream* out) { *out << fault.mode; }
 class FaultyHandlerTest : public GuestFixture, public testing::WithParamInterface<Fault> {};
 
 TEST_P(FaultyHandlerTest, GivesATypedErrorInTime) {
-  const ProgramResult result = RunExample("faulty", GetParam().mode, {"--timeout", "3s", "--json"});
+  const std::string timeout = std::to_string(GetParam().timeout_seconds) + "s";
+  const ProgramResult result =
+      RunExample("faulty", GetParam().mode, {"--timeout", timeout, "--json"});
   EXPECT_EQ(result.status, GetParam().status) << result.err;
   EXPECT_NE(result.err.find(GetParam().error), std::string::npos) << result.err;
   // Deadline and 100 ms on hardware, 2 s more where everything is emulated.
