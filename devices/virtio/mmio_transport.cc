@@ -259,6 +259,7 @@ void MmioTransport::WriteQueueRegisterLocked(uint64_t offset, uint32_t value) {
 
 void MmioTransport::WriteStatusLocked(uint32_t value) {
   if (value == 0) {
+    metrics_.resets.Add();
     ResetLocked();
     return;
   }
@@ -311,6 +312,7 @@ void MmioTransport::ResetLocked() {
 
 void MmioTransport::Kick(uint32_t index) {
   if (index >= device_->queue_sizes().size() || !live()) return;
+  metrics_.kicks.Add();
   const uint32_t bit = 1U << index;
   if (kick_mode_ == KickMode::kInline) {
     MutexLock lock(mutex_);
@@ -345,6 +347,7 @@ void MmioTransport::UsedBuffers() { RaiseInterrupt(kInterruptUsedBuffer); }
 void MmioTransport::NeedsReset() {
   const uint32_t status = status_.fetch_or(kStatusNeedsReset, std::memory_order_acq_rel);
   if ((status & kStatusNeedsReset) != 0) return;
+  metrics_.broken.Add();
   log_.Warn("the driver broke the device, it needs a reset");
   RaiseInterrupt(kInterruptConfigChange);
 }
@@ -353,6 +356,7 @@ void MmioTransport::NeedsReset() {
 // acknowledged would otherwise miss what came in between.
 void MmioTransport::RaiseInterrupt(uint32_t cause) {
   interrupt_status_.fetch_or(cause, std::memory_order_acq_rel);
+  metrics_.interrupts.Add();
   interrupt_->Raise();
 }
 

@@ -13,6 +13,7 @@
 #include "base/result.h"
 #include "devices/bus.h"
 #include "devices/interrupt_line.h"
+#include "devices/metrics.h"
 #include "devices/virtio/mmio_state.h"
 #include "devices/virtio/virtio_device.h"
 
@@ -22,6 +23,22 @@ namespace mayfly {
 enum class KickMode {
   kInline,  // On the vCPU's, before its register write returns: for requests that are quick.
   kLoop,    // On the event loop's; kicks that come before it gets there are one.
+};
+
+struct MmioMetrics {
+  Counter kicks;
+  Counter interrupts;
+  Counter resets;
+  Counter broken;
+
+  template <class Visitor>
+  static void Visit(Visitor&& visit) {
+    visit("kicks_total", "Notifications by the driver.", &MmioMetrics::kicks);
+    visit("interrupts_total", "Interrupts raised for the driver.", &MmioMetrics::interrupts);
+    visit("resets_total", "Resets by the driver.", &MmioMetrics::resets);
+    visit("broken_total", "Times that the driver broke the device, so that it needs a reset.",
+          &MmioMetrics::broken);
+  }
 };
 
 // A virtio device's registers (virtio-mmio version 2; virtio 1.2, section 4.2.2), its status
@@ -63,6 +80,8 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   // The configuration space has changed: a new ConfigGeneration and an interrupt. Any thread.
   void ConfigChanged();
 
+  [[nodiscard]] const MmioMetrics& metrics() const { return metrics_; }
+
   // With the vCPUs paused, and the loop idle or stopped.
   [[nodiscard]] State Save() const;
 
@@ -103,6 +122,7 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   EventLoop* const loop_;
   const KickMode kick_mode_;
   GuestLog log_;
+  MmioMetrics metrics_;
   const EventFd kick_event_;
   EventLoop::WatchId kick_watch_ = 0;
 

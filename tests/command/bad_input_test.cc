@@ -125,5 +125,16 @@ TEST_F(BadInputTest, FullDiskLeavesNoImageBehind) {
 
 TEST_F(BadInputTest, MissingSubcommandIsUsage) { EXPECT_EQ(Mayfly({}).status, 2); }
 
+TEST_F(BadInputTest, MetricsThatCannotBeWrittenAreRefusedBeforeTheStart) {
+  const std::vector<std::string> vm{"vm", "--kernel", Build("test-guests/basic"), "--metrics"};
+  std::vector<std::string> nowhere = vm;
+  nowhere.push_back(PathFor("none/m.prom"));
+  ExpectError(Mayfly(nowhere), 4, "none/m.prom");
+  std::vector<std::string> directory = vm;
+  directory.push_back(directory_);
+  ExpectError(Mayfly(directory), 2, "no regular file");
+  EXPECT_EQ(FilesLeft(), 0);
+}
+
 }  // namespace
 }  // namespace mayfly

@@ -59,6 +59,34 @@ TEST_F(CommandTest, ConfigurationFileMakesTheSameMachine) {
   EXPECT_EQ(result.out, "hello\nPASSED\n");
 }
 
+TEST_F(CommandTest, MetricsAreWrittenAtTheEndInTheFormThatTheNameAsksFor) {
+  Write("disk", std::string(1 << 20, 'd'));
+  std::vector<std::string> command = Vm("hello");
+  command.insert(command.end(), {"--disk", PathFor("disk"), "--metrics", PathFor("m.prom")});
+  EXPECT_EQ(Mayfly(command).status, 0);
+  command.back() = PathFor("m.json");
+  EXPECT_EQ(Mayfly(command).status, 0);
+  const std::string text = Contents(PathFor("m.prom"));
+  EXPECT_NE(text.find("mayfly_virtio_kicks_total{device=\"disk0\"} 0\n"), std::string::npos)
+      << text;
+  const std::string json = Contents(PathFor("m.json"));
+  EXPECT_NE(json.find(R"("disk0":{"kicks_total":0,)"), std::string::npos) << json;
+  EXPECT_EQ(FilesLeft(), 3);
+}
+
+TEST_F(CommandTest, Sigusr1WritesMetricsOfARunningMachine) {
+  // Ignored at first, so that a signal that comes before the command waits for it does no harm.
+  const std::string script =
+      R"(trap '' USR1; "$@" & pid=$!; for i in $(seq 100); do kill -USR1 $pid;)"
+      R"( [ -e "$OUT" ] && break; sleep 0.05; done; kill -TERM $pid; wait $pid; [ -e "$OUT" ])";
+  std::vector<std::string> command = Command(Vm("loop"));
+  command.insert(command.end(), {"--metrics", PathFor("m.prom"), "--rng"});
+  command.insert(command.begin(), {"env", "OUT=" + PathFor("m.prom"), "sh", "-c", script, "sh"});
+  const ProgramResult result = RunProgram(command);
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(Contents(PathFor("m.prom")).find("device=\"rng\""), std::string::npos);
+}
+
 TEST_F(CommandTest, EverySubcommandHasHelpWithExamples) {
   for (const char* subcommand : {"build", "run", "vm", "doctor", "version"}) {
     const ProgramResult result = Mayfly({subcommand, "--help"});

@@ -10,6 +10,7 @@
 #include "base/control_protocol.h"
 #include "base/file.h"
 #include "vmm/cli/arguments.h"
+#include "vmm/cli/metrics_file.h"
 #include "vmm/config/json.h"
 #include "vmm/function/description.h"
 
@@ -80,6 +81,10 @@ void AddRunCommand(CLI::App& app, RunArguments& arguments) {
       ->type_name("DIR");
   command->add_flag("--console", arguments.console, "Show the guest's console on stderr");
   command->add_flag("--no-verify", arguments.no_verify, "Do not check the image's digest");
+  command
+      ->add_option("--metrics", arguments.metrics,
+                   "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
+      ->type_name("FILE");
   command->footer(kExamples);
 }
 
@@ -112,6 +117,8 @@ Result<RunOptions> PrepareRun(const RunArguments& arguments) {
   options.json = arguments.json;
   options.console = arguments.console;
   options.verify = !arguments.no_verify;
+  options.metrics = arguments.metrics;
+  if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
   const auto repeat = TRY(Optional(
       arguments.repeat, [](const auto& text) { return ParseCount(text, 1, kMostRepeats); },
       "--repeat"));

@@ -21,6 +21,7 @@ struct RunArguments {
   std::string timeout;
   std::string kernel;
   std::string guest_directory;
+  std::string metrics;
   bool json = false;
   bool console = false;
   bool no_verify = false;

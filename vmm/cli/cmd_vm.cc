@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "vmm/cli/arguments.h"
 #include "vmm/cli/machine_config.h"
+#include "vmm/cli/metrics_file.h"
 #include "vmm/config/json.h"
 #include "vmm/function/kernel_bundle.h"
 
@@ -66,6 +67,7 @@ Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
   for (const std::string& disk : arguments.disks) options.disks.push_back(TRY(ParseDisk(disk)));
   if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
   if (arguments.rng) options.rng = true;
+  options.metrics = arguments.metrics;
   return {};
 }
 
@@ -131,6 +133,10 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
   command->add_option("--vsock", arguments.vsock, "A Unix socket to reach the guest's vsock by")
       ->type_name("PATH[,cid=N]");
   command->add_flag("--rng", arguments.rng, "Give the guest a source of entropy");
+  command
+      ->add_option("--metrics", arguments.metrics,
+                   "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
+      ->type_name("FILE");
   command->footer(kExamples);
 }
 
@@ -151,6 +157,7 @@ Result<VmOptions> PrepareVm(const VmArguments& arguments) {
   TRY(CheckHostMemory(options.memory_mib));
   TRY(CheckDisks(options.disks));
   if (options.vsock) TRY(CheckVsock(*options.vsock));
+  if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
   return options;
 }
 

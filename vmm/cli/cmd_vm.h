@@ -23,6 +23,7 @@ struct VmArguments {
   std::string vcpus;
   std::vector<std::string> disks;
   std::string vsock;
+  std::string metrics;
   bool rng = false;
 };
 

@@ -23,6 +23,7 @@ struct RunOptions {
   bool json = false;     // Print answer, log and timings as JSON instead of the answer.
   bool console = false;  // Show the guest's console on standard error.
   bool verify = true;    // Compare the image's digest before the start.
+  std::string metrics;   // Where to write them; empty: nowhere.
   // Each replaces what the image's description says.
   std::optional<uint32_t> memory_mib;
   std::optional<uint32_t> vcpus;
@@ -67,6 +68,7 @@ struct VmOptions {
   std::vector<DiskOptions> disks{};
   std::optional<VsockOptions> vsock{};
   bool rng = false;
+  std::string metrics{};  // Where to write them; empty: nowhere.
 
   bool operator==(const VmOptions&) const = default;
 };

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/invocation_report.h"
+#include "vmm/cli/metrics_file.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/control/function_session.h"
@@ -32,8 +33,8 @@ Result<FunctionMachineConfig> ConfigOf(const RunOptions& options) {
   config.image_name = options.image;
   config.image = std::move(image).TakeFd();
   config.kernel = options.kernel.kernel;
-  config.initrd = TRY(BuildInitrd(
-      {options.guest.init, options.guest.handler, options.kernel.modules}));
+  config.initrd =
+      TRY(BuildInitrd({options.guest.init, options.guest.handler, options.kernel.modules}));
   if (options.console) config.console_output = STDERR_FILENO;
   return config;
 }
@@ -43,8 +44,8 @@ void PrintLog(const LogChunk& chunk) {
   std::string_view text = chunk.text;
   while (!text.empty()) {
     const size_t length = std::min(text.find('\n'), text.size());
-    const std::string line =
-        fmt::format("[{}] {}: {}\n", chunk.invocation, NameOf(chunk.stream), text.substr(0, length));
+    const std::string line = fmt::format("[{}] {}: {}\n", chunk.invocation, NameOf(chunk.stream),
+                                         text.substr(0, length));
     (void)WriteAll(STDERR_FILENO, AsBytes(line), "standard error");
     text.remove_prefix(std::min(length + 1, text.size()));
   }
@@ -79,11 +80,15 @@ class FunctionRun {
     const std::string name = config.description.name;
     const auto machine = TRY(FunctionMachine::Boot(
         std::move(config), [this](const LogChunk& chunk) { HandleLog(chunk); }, &log_));
+    MetricsFile metrics(options_.metrics, &log_);
+    metrics.Attach(&machine->metrics());
     const auto signals = TRY(SignalWatcher::Create(
-        [&](int) { machine->Interrupt("interrupted by a signal"); }));
+        [&](int) { machine->Interrupt("interrupted by a signal"); },
+        metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback()));
 
     const int status = RunIn(*machine, name, timeout_ms, start);
     machine->Stop();
+    metrics.Detach();
     if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
     return status;
   }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "vmm/cli/exit_codes.h"
+#include "vmm/cli/metrics_file.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/terminal.h"
@@ -34,24 +35,28 @@ Result<int> Run(const VmOptions& options) {
   StderrLog log(LogLevel::kWarning);
   // Declared before what calls back into it.
   std::unique_ptr<EndLatch> interrupted = TRY(EndLatch::Create());
+  MetricsFile metrics(options.metrics, &log);
   const auto signals = TRY(SignalWatcher::Create(
-      [&](int) { interrupted->Set({EndReason::kStopped, "a signal"}); }));
+      [&](int) { interrupted->Set({EndReason::kStopped, "a signal"}); },
+      metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback()));
   const auto terminal =
       TRY(Terminal::Create([&] { interrupted->Set({EndReason::kStopped, "Ctrl-A x"}); }));
 
   MachineConfig config = ConfigOf(options);
   config.serial_input = terminal->input_fd();
   const std::unique_ptr<Machine> machine = TRY(MachineBuilder(std::move(config), &log).Boot());
+  metrics.Attach(&machine->metrics());
   machine->Resume();
   const MachineEnd end = machine->WaitOr(*interrupted);
   machine->Stop();
+  metrics.Detach();
 
   if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
   if (end.reason != EndReason::kPowerOff) {
-    log.Write(LogLevel::kError, end.detail.empty()
-                                    ? fmt::format("machine ended: {}", NameOf(end.reason))
-                                    : fmt::format("machine ended: {} ({})", NameOf(end.reason),
-                                                  end.detail));
+    log.Write(LogLevel::kError,
+              end.detail.empty()
+                  ? fmt::format("machine ended: {}", NameOf(end.reason))
+                  : fmt::format("machine ended: {} ({})", NameOf(end.reason), end.detail));
   }
   return static_cast<int>(ExitCodeOf(end.reason));
 }

@@ -8,32 +8,44 @@
 
 namespace mayfly {
 
-Result<std::unique_ptr<SignalWatcher>> SignalWatcher::Create(
-    std::function<void(int signal)> callback) {
+Result<std::unique_ptr<SignalWatcher>> SignalWatcher::Create(Callback on_end, Callback on_user) {
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+  if (on_user) sigaddset(&signals, SIGUSR1);
   if (::pthread_sigmask(SIG_BLOCK, &signals, nullptr) != 0) return FailErrno("pthread_sigmask");
   UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   if (!fd.valid()) return FailErrno("signalfd");
   EventFd stop = TRY(EventFd::Create());
   return std::unique_ptr<SignalWatcher>(
-      new SignalWatcher(std::move(fd), std::move(stop), std::move(callback)));
+      new SignalWatcher(std::move(fd), std::move(stop), std::move(on_end), std::move(on_user)));
 }
 
-SignalWatcher::SignalWatcher(UniqueFd signals, EventFd stop, std::function<void(int)> callback)
+SignalWatcher::SignalWatcher(UniqueFd signals, EventFd stop, Callback on_end, Callback on_user)
     : signals_(std::move(signals)), stop_(std::move(stop)) {
-  thread_ = Thread("signals", [this, callback = std::move(callback)] {
+  thread_ = Thread("signals", [this, on_end = std::move(on_end), on_user = std::move(on_user)] {
+    Watch(on_end, on_user);
+  });
+}
+
+void SignalWatcher::Watch(const Callback& on_end, const Callback& on_user) {
+  while (true) {
     std::array<pollfd, 2> events{{{signals_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}}};
     while (::poll(events.data(), events.size(), -1) < 0 && errno == EINTR) {
     }
     if ((events[0].revents & POLLIN) == 0) return;
     signalfd_siginfo info{};
     if (::read(signals_.get(), &info, sizeof(info)) != sizeof(info)) return;
-    received_.store(static_cast<int>(info.ssi_signo));
-    callback(static_cast<int>(info.ssi_signo));
-  });
+    const auto signal = static_cast<int>(info.ssi_signo);
+    if (signal == SIGUSR1) {
+      on_user(signal);
+      continue;
+    }
+    received_.store(signal);
+    on_end(signal);
+    return;
+  }
 }
 
 SignalWatcher::~SignalWatcher() {

@@ -9,21 +9,26 @@
 
 namespace mayfly {
 
-// Waits for SIGINT, SIGTERM and SIGHUP on a thread of its own, and calls back with the first one.
-// Blocks them in the calling thread, which has to be the main one, before other threads exist;
-// SIGPIPE is ignored, so that a closed pipe is an error of write(2).
+// Waits for SIGINT, SIGTERM and SIGHUP on a thread of its own, and calls back with the first one;
+// before that, with each SIGUSR1, which is no end, if somebody wants to know of it. Blocks them in
+// the calling thread, which has to be the main one, before other threads exist; SIGPIPE is ignored,
+// so that a closed pipe is an error of write(2).
 class SignalWatcher {
  public:
-  static Result<std::unique_ptr<SignalWatcher>> Create(std::function<void(int signal)> callback);
+  using Callback = std::function<void(int signal)>;
+
+  // `on_user` may be empty: SIGUSR1 then keeps its default, which ends the process.
+  static Result<std::unique_ptr<SignalWatcher>> Create(Callback on_end, Callback on_user = {});
   SignalWatcher(const SignalWatcher&) = delete;
   SignalWatcher& operator=(const SignalWatcher&) = delete;
   ~SignalWatcher();
 
-  // The signal that came, or 0.
+  // The signal that ends, or 0.
   [[nodiscard]] int received() const { return received_.load(); }
 
  private:
-  SignalWatcher(UniqueFd signals, EventFd stop, std::function<void(int)> callback);
+  SignalWatcher(UniqueFd signals, EventFd stop, Callback on_end, Callback on_user);
+  void Watch(const Callback& on_end, const Callback& on_user);
 
   UniqueFd signals_;
   EventFd stop_;

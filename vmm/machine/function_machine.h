@@ -53,6 +53,7 @@ class FunctionMachine {
   void Stop();
 
   [[nodiscard]] std::optional<MachineEnd> end() const { return machine_->end(); }
+  [[nodiscard]] const MetricsRegistry& metrics() const { return machine_->metrics(); }
   [[nodiscard]] const Timings& timings() const { return timings_; }
 
  private:

@@ -14,6 +14,7 @@
 #include "devices/legacy/ioapic.h"
 #include "devices/legacy/serial.h"
 #include "devices/legacy/serial_output.h"
+#include "devices/metrics.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/vsock/host_sockets.h"
 #include "vmm/kvm/vm.h"
@@ -50,6 +51,7 @@ class Machine {
     std::unique_ptr<SerialInput> serial_input;
     std::unique_ptr<HostSockets> host_sockets;
     std::vector<std::unique_ptr<MmioTransport>> transports;
+    MetricsRegistry metrics;  // Borrows from the devices above.
     std::unique_ptr<Bus> pio;
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
@@ -81,6 +83,9 @@ class Machine {
   [[nodiscard]] std::optional<MachineEnd> end() const { return parts_.end->Get(); }
   // Readable once the machine has ended; for poll(2).
   [[nodiscard]] int end_fd() const { return parts_.end->fd(); }
+
+  // What its devices have counted so far (docs/metrics.md). Any thread, at any time.
+  [[nodiscard]] const MetricsRegistry& metrics() const { return parts_.metrics; }
 
  private:
   void AnnounceEnd();

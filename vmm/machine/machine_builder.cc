@@ -126,6 +126,7 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
   const auto index = static_cast<uint32_t>(parts_.transports.size());
   const uint32_t gsi = layout::kFirstVirtioGsi + index;
   const uint64_t base = layout::kVirtioMmio + index * layout::kVirtioMmioStride;
+  const std::string label = name;
   MmioTransport::Resources resources;
   resources.name = std::move(name);
   resources.device = std::move(device);
@@ -135,6 +136,7 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
   resources.kick_mode = kick_mode;
   resources.log = log_;
   parts_.transports.push_back(TRY(MmioTransport::Create(std::move(resources))));
+  parts_.metrics.Add("virtio", label, &parts_.transports.back()->metrics());
   TRY(parts_.mmio->Insert(base, MmioTransport::kSize, parts_.transports.back().get()));
   acpi_.virtio.push_back({static_cast<uint32_t>(base), MmioTransport::kSize, gsi});
   return {};

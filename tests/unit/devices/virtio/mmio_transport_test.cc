@@ -494,6 +494,22 @@ TEST_F(MmioTransportTest, BrokenQueueSetsNeedsResetAndRaisesOnce) {
 
 // Reset (case 24).
 
+TEST_F(MmioTransportTest, MetricsCountWhatTheDriverDoes) {
+  FakeDriver driver = MakeDriver();
+  driver.Start();
+  const uint64_t resets = transport_->metrics().resets.value();
+  driver.Chain().Writable(1).Submit();
+  driver.Kick();
+  device_->queues[0].Complete(*device_->queues[0].Pop(), 1);
+  device_->queues[0].Notify();
+  device_->queues[0].Break();
+  driver.Reset();
+  EXPECT_EQ(transport_->metrics().kicks.value(), 1U);
+  EXPECT_EQ(transport_->metrics().interrupts.value(), 2U);
+  EXPECT_EQ(transport_->metrics().broken.value(), 1U);
+  EXPECT_EQ(transport_->metrics().resets.value(), resets + 1);
+}
+
 TEST_F(MmioTransportTest, ResetGoesBackToTheBeginning) {
   FakeDriver driver = MakeDriver();
   const MmioState fresh = transport_->Save();

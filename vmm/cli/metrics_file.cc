@@ -1,0 +1,71 @@
+#include "vmm/cli/metrics_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "base/file.h"
+#include "vmm/config/json.h"
+
+namespace mayfly {
+namespace {
+
+Result<void> WriteWhole(const std::string& path, const std::string& text) {
+  const UniqueFd file = TRY(OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC, 0644));
+  return WriteAll(file.get(), AsBytes(text), path);
+}
+
+Result<void> Replace(const std::string& path, const std::string& text) {
+  // Beside the file, so that the rename stays in one file system; with the process in its name,
+  // because several machines may be told to write the same file.
+  const std::string temporary = fmt::format("{}.{}.new", path, ::getpid());
+  Result<void> written = WriteWhole(temporary, text);
+  if (written && ::rename(temporary.c_str(), path.c_str()) != 0) {
+    written = FailErrno("rename " + temporary);
+  }
+  if (!written) ::unlink(temporary.c_str());
+  return written;
+}
+
+}  // namespace
+
+Result<void> MetricsFile::CheckPath(const std::string& path) {
+  struct stat status{};
+  if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("metrics: {} is no regular file", Printable(path)));
+  }
+  const size_t slash = path.rfind('/');
+  const std::string directory = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (::access(directory.c_str(), W_OK) != 0) return FailErrno("metrics: " + Printable(path));
+  return {};
+}
+
+void MetricsFile::Attach(const MetricsRegistry* metrics) {
+  MutexLock lock(mutex_);
+  metrics_ = metrics;
+}
+
+void MetricsFile::Detach() {
+  MutexLock lock(mutex_);
+  WriteLocked();
+  metrics_ = nullptr;
+}
+
+void MetricsFile::Write() {
+  MutexLock lock(mutex_);
+  WriteLocked();
+}
+
+void MetricsFile::WriteLocked() {
+  if (path_.empty() || metrics_ == nullptr) return;
+  const bool json = path_.ends_with(".json");
+  const Result<void> written =
+      Replace(path_, json ? metrics_->Json() + "\n" : metrics_->Prometheus());
+  if (!written) log_->Write(LogLevel::kError, "metrics: " + written.error().message());
+}
+
+}  // namespace mayfly

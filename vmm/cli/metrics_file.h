@@ -1,0 +1,45 @@
+#pragma once
+
+#include <string>
+
+#include "base/log.h"
+#include "base/mutex.h"
+#include "base/result.h"
+#include "devices/metrics.h"
+
+namespace mayfly {
+
+// Where --metrics asks a machine's metrics to be written: at its end, and whenever Write() is
+// called. Any thread.
+class MetricsFile {
+ public:
+  // Fails if nothing can be written at `path`, before a machine is started for nothing.
+  static Result<void> CheckPath(const std::string& path);
+
+  // With an empty `path` nothing is ever written. `log` is borrowed.
+  MetricsFile(std::string path, LogSink* log) : path_(std::move(path)), log_(log) {}
+  MetricsFile(const MetricsFile&) = delete;
+  MetricsFile& operator=(const MetricsFile&) = delete;
+
+  [[nodiscard]] bool wanted() const { return !path_.empty(); }
+
+  // `metrics` is borrowed until Detach(), which writes it once more and waits for a Write() that is
+  // under way.
+  void Attach(const MetricsRegistry* metrics);
+  void Detach();
+
+  // Replaces the file as a whole, so that a reader sees the old text or the new one: JSON if its
+  // name ends in ".json", else Prometheus's text format (docs/metrics.md). Does nothing while
+  // nothing is attached. A failure goes to the log: it is no reason to end a machine.
+  void Write();
+
+ private:
+  void WriteLocked() REQUIRES(mutex_);
+
+  const std::string path_;
+  LogSink* const log_;
+  Mutex mutex_;
+  const MetricsRegistry* metrics_ GUARDED_BY(mutex_) = nullptr;
+};
+
+}  // namespace mayfly
