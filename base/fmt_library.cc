@@ -1,5 +1,5 @@
-// Debian has {fmt} as a shared library and as headers. A program that is linked statically takes its
-// functions from here, compiled once.
+// Debian has {fmt} as a shared library and as headers. A program that is linked statically takes
+// its functions from here, compiled once.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -14,6 +15,7 @@
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/control/function_session.h"
 #include "vmm/function/image.h"
+#include "vmm/function/image_verifier.h"
 #include "vmm/function/initrd.h"
 #include "vmm/machine/function_machine.h"
 
@@ -22,16 +24,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Result<FunctionMachineConfig> ConfigOf(const RunOptions& options) {
-  FunctionImage image = TRY(FunctionImage::Open(options.image));
-  if (options.verify) TRY(image.Verify());
+Result<FunctionMachineConfig> ConfigOf(const RunOptions& options, const FunctionImage& image) {
   FunctionMachineConfig config;
   config.description = image.description();
   if (options.memory_mib) config.description.memory_mib = *options.memory_mib;
   if (options.vcpus) config.description.vcpus = *options.vcpus;
   if (options.timeout_ms) config.description.timeout_ms = *options.timeout_ms;
   config.image_name = options.image;
-  config.image = std::move(image).TakeFd();
+  config.image = TRY(image.fd().Duplicate());
   config.kernel = options.kernel.kernel;
   config.initrd =
       TRY(BuildInitrd({options.guest.init, options.guest.handler, options.kernel.modules}));
@@ -75,7 +75,10 @@ class FunctionRun {
 
   Result<int> Run() {
     const auto start = Clock::now();
-    FunctionMachineConfig config = TRY(ConfigOf(options_));
+    FunctionImage image = TRY(FunctionImage::Open(options_.image));
+    FunctionMachineConfig config = TRY(ConfigOf(options_, image));
+    std::optional<ImageVerifier> verifier;
+    if (options_.verify) verifier.emplace(std::move(image));
     const uint32_t timeout_ms = config.description.timeout_ms;
     const std::string name = config.description.name;
     const auto machine = TRY(FunctionMachine::Boot(
@@ -83,10 +86,15 @@ class FunctionRun {
     MetricsFile metrics(options_.metrics, &log_);
     metrics.Attach(&machine->metrics());
     const auto signals = TRY(SignalWatcher::Create(
-        [&](int) { machine->Interrupt("interrupted by a signal"); },
+        [&](int) {
+          if (verifier) verifier->Cancel();
+          machine->Interrupt("interrupted by a signal");
+        },
         metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback()));
 
-    const int status = RunIn(*machine, name, timeout_ms, start);
+    const Result<void> verified = verifier ? verifier->Wait() : Result<void>();
+    const int status =
+        verified ? RunIn(*machine, name, timeout_ms, start) : ReportError(verified.error());
     machine->Stop();
     metrics.Detach();
     if (signals->received() != 0) return ExitStatusOfSignal(signals->received());

@@ -180,8 +180,8 @@ Result<FunctionImage> FunctionImage::Open(const std::string& path) {
   return FunctionImage(path, std::move(fd), layout, std::move(description));
 }
 
-Result<void> FunctionImage::Verify() const {
-  if (TRY(DigestOfFile(fd_.get(), layout_.image_size, path_)) != layout_.image_digest) {
+Result<void> FunctionImage::Verify(const std::stop_token& stop) const {
+  if (TRY(DigestOfFile(fd_.get(), layout_.image_size, path_, stop)) != layout_.image_digest) {
     return Corrupt(path_, "image: its digest is not the one in the trailer");
   }
   return {};

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -49,15 +50,15 @@ class FunctionImage {
   // the field.
   static Result<FunctionImage> Open(const std::string& path);
 
-  // Reads the whole file system and compares its digest; kCorrupt if it differs.
-  [[nodiscard]] Result<void> Verify() const;
+  // Reads the whole file system and compares its digest; kCorrupt if it differs, kCancelled if
+  // `stop` came first.
+  [[nodiscard]] Result<void> Verify(const std::stop_token& stop = {}) const;
 
   [[nodiscard]] const FunctionDescription& description() const { return description_; }
   [[nodiscard]] const FunctionImageLayout& layout() const { return layout_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   // Read-only. Bytes [0, layout().image_size) are the disk that the guest is given.
-  [[nodiscard]] int fd() const { return fd_.get(); }
-  [[nodiscard]] UniqueFd TakeFd() && { return std::move(fd_); }
+  [[nodiscard]] const UniqueFd& fd() const { return fd_; }
 
  private:
   FunctionImage(std::string path, UniqueFd fd, const FunctionImageLayout& layout,

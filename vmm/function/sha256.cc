@@ -34,10 +34,14 @@ Sha256Digest DigestOf(std::span<const uint8_t> bytes) {
   return hash.Finish();
 }
 
-Result<Sha256Digest> DigestOfFile(int fd, uint64_t length, std::string_view name) {
+Result<Sha256Digest> DigestOfFile(int fd, uint64_t length, std::string_view name,
+                                  const std::stop_token& stop) {
   Sha256 hash;
   std::vector<uint8_t> buffer(size_t{256} * 1024);
   for (uint64_t offset = 0; offset < length;) {
+    if (stop.stop_requested()) {
+      return Fail(ErrorCode::kCancelled, fmt::format("{}: reading it was cancelled", name));
+    }
     const auto piece = std::span(buffer).first(std::min<uint64_t>(buffer.size(), length - offset));
     TRY(ReadExactAt(fd, piece, offset, name));
     hash.Add(piece);

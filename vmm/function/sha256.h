@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -33,8 +34,10 @@ class Sha256 {
 
 Sha256Digest DigestOf(std::span<const uint8_t> bytes);
 
-// The digest of the first `length` bytes of `fd`; a shorter file is kCorrupt. `name` is for errors.
-Result<Sha256Digest> DigestOfFile(int fd, uint64_t length, std::string_view name);
+// The digest of the first `length` bytes of `fd`; a shorter file is kCorrupt, and a request to
+// stop kCancelled. `name` is for errors.
+Result<Sha256Digest> DigestOfFile(int fd, uint64_t length, std::string_view name,
+                                  const std::stop_token& stop = {});
 
 std::string ToHex(const Sha256Digest& digest);
 

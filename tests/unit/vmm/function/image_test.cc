@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "tests/unit/vmm/function/scratch.h"
+#include "vmm/function/image_verifier.h"
 
 namespace mayfly {
 namespace {
@@ -203,6 +204,22 @@ TEST(FunctionImageTest, ChangedImageIsFoundByVerify) {
   ASSERT_TRUE(image);
   EXPECT_EQ(CodeOf(image->Verify()), ErrorCode::kCorrupt);
   EXPECT_TRUE(Mentions(MessageOf(image->Verify()), "image: its digest"));
+}
+
+TEST(ImageVerifierTest, SaysWhatVerifySays) {
+  const Scratch scratch;
+  ImageVerifier good(*OpenBytes(scratch, WholeFile()));
+  std::vector<uint8_t> file = WholeFile();
+  file[5000] ^= 0x80;
+  const Scratch other;
+  ImageVerifier bad(*OpenBytes(other, file));
+  EXPECT_TRUE(good.Wait());
+  EXPECT_EQ(CodeOf(bad.Wait()), ErrorCode::kCorrupt);
+}
+
+TEST(ImageVerifierTest, EndsWithoutBeingAsked) {
+  const Scratch scratch;
+  const ImageVerifier verifier(*OpenBytes(scratch, WholeFile()));
 }
 
 TEST(FunctionImageTest, OtherFileSystemIsRefused) {

@@ -45,5 +45,13 @@ TEST(Sha256Test, ShortFileIsCorrupt) {
   EXPECT_EQ(CodeOf(DigestOfFile(file->get(), 3, "f")), ErrorCode::kCorrupt);
 }
 
+TEST(Sha256Test, ARequestToStopEndsTheReading) {
+  const Scratch scratch;
+  const auto file = OpenFile(scratch.Write("f", "abc"), O_RDONLY);
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(CodeOf(DigestOfFile(file->get(), 3, "f", stop.get_token())), ErrorCode::kCancelled);
+}
+
 }  // namespace
 }  // namespace mayfly

@@ -1,0 +1,19 @@
+#include "vmm/function/image_verifier.h"
+
+namespace mayfly {
+
+ImageVerifier::ImageVerifier(FunctionImage image) : image_(std::move(image)) {
+  thread_ = Thread("verify", [this] { result_ = image_.Verify(stop_.get_token()); });
+}
+
+ImageVerifier::~ImageVerifier() {
+  Cancel();
+  thread_.Join();
+}
+
+Result<void> ImageVerifier::Wait() {
+  thread_.Join();
+  return *result_;
+}
+
+}  // namespace mayfly

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <optional>
+#include <stop_token>
+
+#include "base/thread.h"
+#include "vmm/function/image.h"
+
+namespace mayfly {
+
+// Compares an image's digest on a thread of its own, while a guest boots that has no use for the
+// image yet. The guest must not be told to load it before Wait() has said that it is right.
+class ImageVerifier {
+ public:
+  explicit ImageVerifier(FunctionImage image);
+  ImageVerifier(const ImageVerifier&) = delete;
+  ImageVerifier& operator=(const ImageVerifier&) = delete;
+  // Cancels it, and waits for the thread.
+  ~ImageVerifier();
+
+  // What FunctionImage::Verify() said, or kCancelled. By one thread.
+  Result<void> Wait();
+  // Makes Wait() return soon. Any thread.
+  void Cancel() { stop_.request_stop(); }
+
+ private:
+  const FunctionImage image_;
+  std::stop_source stop_;
+  std::optional<Result<void>> result_;  // The thread's until it is joined.
+  Thread thread_;
+};
+
+}  // namespace mayfly
