@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <thread>
 
 #include "tests/integration/machine_fixture.h"
@@ -28,12 +29,12 @@ class VsockMachineTest : public MachineFixture {
 
   static UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
 
-  static UniqueFd Listen(const std::string& path) {
+  static UniqueFd Listen(const std::string& path, int backlog = 1) {
     UniqueFd socket = Socket();
     const sockaddr_un address = Address(path);
     EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
               0);
-    EXPECT_EQ(::listen(socket.get(), 1), 0);
+    EXPECT_EQ(::listen(socket.get(), backlog), 0);
     return socket;
   }
 
@@ -71,6 +72,19 @@ class VsockMachineTest : public MachineFixture {
       if (byte == '\n') break;
     }
     return line;
+  }
+
+  // What the machine's event loop has had of the processors.
+  static std::chrono::nanoseconds IoThreadTime() {
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::ifstream(task.path() / "comm") >> name;
+      if (name != "io") continue;
+      int64_t nanoseconds = 0;
+      std::ifstream(task.path() / "schedstat") >> nanoseconds;
+      return std::chrono::nanoseconds(nanoseconds);
+    }
+    return {};
   }
 
   // Sends while it receives, as an echo larger than all buffers needs.
@@ -124,6 +138,62 @@ TEST_F(VsockMachineTest, RequestThatIsNoneIsDropped) {
   EXPECT_EQ(ReceiveLine(Client("HELLO\n")), "");
   EXPECT_EQ(ReceiveLine(Client("CONNECT 4294967296\n")), "");
   EXPECT_EQ(ReceiveLine(Client(std::string(100, 'x'))), "");
+}
+
+TEST_F(VsockMachineTest, GuestReachesOnlyAllowedPorts) {
+  const UniqueFd listener = Listen(PathFor("v.sock_4321"));
+  MachineConfig config = ConfigWithSocket("refused");
+  config.vsock->allowed_ports = PortPolicy({{1, 4320}, {4322, 9999}});
+  EXPECT_EQ(Run(std::move(config)).reason, EndReason::kPowerOff);
+  EXPECT_EQ(output(), "PASSED\n");
+}
+
+// Cases 39 and 40.
+TEST_F(VsockMachineTest, PacketsThatBreakTheRulesAreResetAndTheDeviceWorksOn) {
+  const UniqueFd listener = Listen(PathFor("v.sock_1234"));
+  MachineConfig config = ConfigFor("vsock_hostile", "rules");
+  config.vsock = VsockConfig{3, PathFor("v.sock"), nullptr};
+  EXPECT_EQ(Run(std::move(config)).reason, EndReason::kPowerOff);
+  EXPECT_EQ(output(), "PASSED\n");
+}
+
+// Case 41: what the host does not read is kept up to a limit, and then the connection ends.
+TEST_F(VsockMachineTest, GuestThatIgnoresItsCreditIsReset) {
+  const UniqueFd listener = Listen(PathFor("v.sock_1234"));
+  MachineConfig config = ConfigFor("vsock_hostile", "credit");
+  config.vsock = VsockConfig{3, PathFor("v.sock"), nullptr};
+  EXPECT_EQ(Run(std::move(config)).reason, EndReason::kPowerOff);
+  EXPECT_EQ(output(), "PASSED\n");
+}
+
+// Case 42: nobody accepts; the connections wait in the listener's queue.
+TEST_F(VsockMachineTest, FloodOfConnectionsIsCutOffAt1023) {
+  const UniqueFd listener = Listen(PathFor("v.sock_1234"), 2048);
+  MachineConfig config = ConfigFor("vsock_hostile", "flood");
+  config.vsock = VsockConfig{3, PathFor("v.sock"), nullptr};
+  EXPECT_EQ(Run(std::move(config)).reason, EndReason::kPowerOff);
+  EXPECT_EQ(output(), "taken 00000000000003ff refused 000000000000004d\nPASSED\n");
+}
+
+// Case 43.
+TEST_F(VsockMachineTest, SlowHostHoldsTheGuestBackWithoutCostingProcessorTime) {
+  const UniqueFd listener = Listen(PathFor("v.sock_1234"));
+  MachineConfig config = ConfigFor("vsock_hostile", "patient");
+  config.vsock = VsockConfig{3, PathFor("v.sock"), nullptr};
+  Start(std::move(config));
+  const UniqueFd peer(::accept(listener.get(), nullptr, nullptr));
+  ASSERT_TRUE(peer.valid());
+
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // Until all buffers are full.
+  const auto before = IoThreadTime();
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  EXPECT_LT(IoThreadTime() - before, std::chrono::milliseconds(40));
+
+  std::string expected(1 << 20, '\0');
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] = static_cast<char>(i % 8192 * 7);
+  EXPECT_TRUE(Receive(peer, expected.size()) == expected);
+  EXPECT_EQ(Receive(peer, 1), "");
+  EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
 }
 
 TEST_F(VsockMachineTest, SocketIsRemovedWithTheMachine) {

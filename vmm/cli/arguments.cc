@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kLongestPortSuffix = 11;
 constexpr size_t kMostSocketPath = sizeof(sockaddr_un::sun_path) - 1 - kLongestPortSuffix;
 
+constexpr uint64_t kMostPort = UINT32_MAX;
+
 struct Unit {
   std::string_view suffix;
   uint64_t factor;
@@ -71,6 +73,22 @@ Result<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most
     return Expected(text, fmt::format("a number from {} to {}", least, most));
   }
   return *number;
+}
+
+Result<std::vector<PortRange>> ParsePortRanges(std::string_view text) {
+  std::vector<PortRange> ranges;
+  if (text == "none") return ranges;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find(';', start), text.size());
+    const std::string_view range = text.substr(start, end - start);
+    const size_t dash = std::min(range.find('-'), range.size());
+    const auto first = TRY(ParseCount(range.substr(0, dash), 0, kMostPort));
+    const auto last =
+        dash == range.size() ? first : TRY(ParseCount(range.substr(dash + 1), first, kMostPort));
+    ranges.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(last)});
+    start = end + 1;
+  }
+  return ranges;
 }
 
 Result<void> CheckHostMemory(uint64_t mib) {

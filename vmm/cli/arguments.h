@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
+#include "devices/virtio/vsock/port_range.h"
 
 // The values of command line options. Errors are kInvalidArgument and quote what was given;
 // the caller adds the option's name.
@@ -18,6 +20,9 @@ Result<uint64_t> ParseDurationMs(std::string_view text, uint64_t least_ms, uint6
 
 // A plain decimal number.
 Result<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most);
+
+// Ports of vsock: "5000", "1024-2000;5000", or "none".
+Result<std::vector<PortRange>> ParsePortRanges(std::string_view text);
 
 // Refuses more memory than this host has.
 Result<void> CheckHostMemory(uint64_t mib);

@@ -32,16 +32,31 @@ Result<DiskOptions> ParseDisk(const std::string& text) {
   return disk;
 }
 
-// "PATH" or "PATH,cid=N".
+// Takes ",NAME=VALUE" off the end of `text` and returns the value; nothing if it is not there.
+std::optional<std::string> TakeOption(std::string& text, std::string_view name) {
+  const size_t comma = text.rfind(',');
+  if (comma == std::string::npos) return std::nullopt;
+  const std::string_view option = std::string_view(text).substr(comma + 1);
+  if (!option.starts_with(name) || !option.substr(name.size()).starts_with('=')) {
+    return std::nullopt;
+  }
+  std::string value(option.substr(name.size() + 1));
+  text.resize(comma);
+  return value;
+}
+
+// "PATH" and behind it, in any order, ",cid=N" and ",allow=PORTS".
 Result<VsockOptions> ParseVsock(const std::string& text) {
-  constexpr std::string_view kCid = ",cid=";
-  const size_t comma = text.rfind(kCid);
-  VsockOptions vsock{.path = text.substr(0, comma)};
-  if (comma != std::string::npos) {
-    vsock.cid = static_cast<uint32_t>(
-        TRY(WithContext(ParseCount(std::string_view(text).substr(comma + kCid.size()),
-                                   VsockOptions::kLeastCid, VsockOptions::kMostCid),
-                        "--vsock: cid")));
+  VsockOptions vsock{.path = text};
+  for (bool more = true; more;) {
+    const auto cid = TakeOption(vsock.path, "cid");
+    if (cid) {
+      vsock.cid = static_cast<uint32_t>(TRY(WithContext(
+          ParseCount(*cid, VsockOptions::kLeastCid, VsockOptions::kMostCid), "--vsock: cid")));
+    }
+    const auto allow = TakeOption(vsock.path, "allow");
+    if (allow) vsock.allow = TRY(WithContext(ParsePortRanges(*allow), "--vsock: allow"));
+    more = cid || allow;
   }
   TRY(WithContext(CheckSocketPath(vsock.path), "--vsock"));
   return vsock;
@@ -131,7 +146,7 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
       ->type_name("PATH[,ro]")
       ->allow_extra_args(false);
   command->add_option("--vsock", arguments.vsock, "A Unix socket to reach the guest's vsock by")
-      ->type_name("PATH[,cid=N]");
+      ->type_name("PATH[,cid=N][,allow=PORTS]");
   command->add_flag("--rng", arguments.rng, "Give the guest a source of entropy");
   command
       ->add_option("--metrics", arguments.metrics,

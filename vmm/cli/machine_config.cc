@@ -29,7 +29,7 @@ Result<DiskOptions> ParseDisk(const JsonValue& value, const std::string& directo
 
 Result<VsockOptions> ParseVsock(const JsonValue& value, const std::string& directory) {
   const JsonObject object = TRY(value.AsObject());
-  TRY(object.RefuseKeysOtherThan({"path", "cid"}));
+  TRY(object.RefuseKeysOtherThan({"path", "cid", "allow"}));
   VsockOptions vsock;
   const JsonValue path = TRY(object.Require("path"));
   vsock.path = TRY(ParsePath(path, directory));
@@ -39,6 +39,11 @@ Result<VsockOptions> ParseVsock(const JsonValue& value, const std::string& direc
   if (const auto cid = object.Find("cid")) {
     vsock.cid =
         static_cast<uint32_t>(TRY(cid->AsInteger(VsockOptions::kLeastCid, VsockOptions::kMostCid)));
+  }
+  if (const auto allow = object.Find("allow")) {
+    auto ranges = ParsePortRanges(TRY(allow->AsString()));
+    if (!ranges) return allow->Refuse(ranges.error().message());
+    vsock.allow = *std::move(ranges);
   }
   return vsock;
 }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "devices/virtio/vsock/port_range.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {
@@ -46,6 +47,8 @@ struct VsockOptions {
   // A Unix socket that does not exist yet; guest-initiated streams go to PATH_PORT.
   std::string path{};
   uint32_t cid = kLeastCid;
+  // Ports of the host that the guest may connect to; all if nothing.
+  PortPolicy allow{};
 
   bool operator==(const VsockOptions&) const = default;
 };

@@ -25,7 +25,9 @@ MachineConfig ConfigOf(const VmOptions& options) {
   for (const DiskOptions& disk : options.disks) {
     config.disks.push_back({disk.path, disk.read_only, UniqueFd()});
   }
-  if (options.vsock) config.vsock = VsockConfig{options.vsock->cid, options.vsock->path, nullptr};
+  if (const auto& vsock = options.vsock) {
+    config.vsock = VsockConfig{vsock->cid, vsock->path, nullptr, vsock->allow};
+  }
   config.rng = options.rng;
   config.serial_output = STDOUT_FILENO;
   return config;

@@ -160,11 +160,14 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
   if (config.control != nullptr) resources.services.emplace(control::kPort, config.control);
   if (!config.path.empty()) {
     parts_.host_sockets =
-        TRY(WithContext(HostSockets::Create(config.path, parts_.loop.get(), log_), "vsock"));
+        TRY(WithContext(HostSockets::Create(config.path, config.allowed_ports,
+                                                          parts_.loop.get(), log_),
+                                      "vsock"));
     resources.host = parts_.host_sockets.get();
   }
   auto device = TRY(VsockDevice::Create(std::move(resources), VsockState{config.guest_cid}));
   VsockDevice* const vsock = device.get();
+  parts_.metrics.Add("vsock", "vsock", &vsock->metrics());
   TRY(AddTransport("vsock", std::move(device), KickMode::kInline));
   if (parts_.host_sockets) TRY(parts_.host_sockets->Serve(vsock));
   return {};

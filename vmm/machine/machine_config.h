@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "devices/virtio/vsock/port_range.h"
 
 namespace mayfly {
 
@@ -25,6 +26,8 @@ struct VsockConfig {
   std::string path;
   // The service on control::kPort, borrowed; may be null. Must outlive the machine.
   ControlChannel* control = nullptr;
+  // Which PATH_PORT the guest may connect to.
+  PortPolicy allowed_ports{};
 };
 
 // Everything a machine is made of. MachineBuilder checks it.

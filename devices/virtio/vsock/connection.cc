@@ -32,7 +32,10 @@ bool VsockConnection::HandlePacket(const PacketHeader& header, const DescriptorC
     case Op::kShutdown:
       if (state_ != State::kEstablished) return false;
       if ((header.flags & vsock::kShutdownSend) != 0) guest_ended_ = true;
-      if ((header.flags & vsock::kShutdownReceive) != 0) guest_receives_no_more_ = true;
+      if ((header.flags & vsock::kShutdownReceive) != 0 && !guest_receives_no_more_) {
+        guest_receives_no_more_ = true;
+        stream_->ShutdownRead();
+      }
       return Flush();
     case Op::kCreditUpdate:
       return true;
@@ -59,6 +62,8 @@ bool VsockConnection::HandlePayload(uint32_t length, const DescriptorChain& chai
   }
   if (written < length) {
     const size_t old_size = kept_.size();
+    // All at once: a vector that grows by doubling would take up to twice the cap.
+    kept_.reserve(kBufferSize);
     kept_.resize(old_size + length - written);
     chain.CopyFrom(memory, sizeof(PacketHeader) + written, std::span(kept_).subspan(old_size));
   }
@@ -73,6 +78,7 @@ bool VsockConnection::Flush() {
     if (*taken == VsockStream::kWouldBlock) return true;
     forwarded_ += static_cast<uint32_t>(*taken);
     kept_.erase(kept_.begin(), kept_.begin() + static_cast<ptrdiff_t>(*taken));
+    if (kept_.empty()) kept_ = {};
   }
   if (guest_ended_ && !write_shut_down_) {
     stream_->ShutdownWrite();
@@ -102,13 +108,16 @@ bool VsockConnection::credit_update_due() const {
 
 bool VsockConnection::wants_to_send() const {
   return owed_ != Op::kInvalid || credit_update_owed_ || credit_request_owed_ || shutdown_owed_ ||
-         credit_update_due() ||
-         (can_read_host() && host_may_have_data_ && peer_credit() > 0);
+         credit_update_due() || (can_read_host() && host_may_have_data_ && peer_credit() > 0);
 }
 
 void VsockConnection::UpdateInterest() {
   const bool read = can_read_host() && !host_may_have_data_;
-  stream_->SetInterest(read, !kept_.empty());
+  const bool write = !kept_.empty();
+  if (read == armed_read_ && write == armed_write_) return;
+  armed_read_ = read;
+  armed_write_ = write;
+  stream_->SetInterest(read, write);
 }
 
 void VsockConnection::StampCredit(PacketHeader& header) {

@@ -38,6 +38,8 @@ class VsockConnection {
   [[nodiscard]] uint32_t guest_port() const { return guest_port_; }
   [[nodiscard]] uint32_t host_port() const { return host_port_; }
   [[nodiscard]] State state() const { return state_; }
+  // False as long as the guest has not got the host's REQUEST.
+  [[nodiscard]] bool known_to_guest() const { return owed_ != vsock::Op::kRequest; }
   [[nodiscard]] VsockStream& stream() { return *stream_; }
 
   // What every packet of the guest's says of its room.
@@ -53,14 +55,19 @@ class VsockConnection {
 
   // Whether FillPacket() may have something for the guest.
   [[nodiscard]] bool wants_to_send() const;
-  // Puts the next packet into the chain: its header, and payload from the host. Returns the packet's
-  // length; 0 if there was nothing, and the chain is as it was; an error if the host is gone.
+  // Puts the next packet into the chain: its header, and payload from the host. Returns the
+  // packet's length; 0 if there was nothing, and the chain is as it was; an error if the host is
+  // gone.
   Result<uint32_t> FillPacket(vsock::PacketHeader header, const DescriptorChain& chain,
                               const GuestMemory& memory);
 
-  // The host's stream may have become readable.
-  void HostReady() { host_may_have_data_ = true; }
-  // Tells the stream what is waited for.
+  // The host's stream may have become readable or writable.
+  void HostReady() {
+    host_may_have_data_ = true;
+    armed_read_ = armed_write_ = false;
+  }
+  // Tells the stream what is waited for, if that is new or was answered. What the other side holds
+  // up is not waited for: a stream that is ready all the time would keep the loop busy.
   void UpdateInterest();
 
  private:
@@ -87,11 +94,13 @@ class VsockConnection {
   bool credit_request_owed_ = false;
   bool shutdown_owed_ = false;
   bool host_may_have_data_ = true;
+  bool armed_read_ = false;  // What the stream was last told.
+  bool armed_write_ = false;
 
-  bool host_ended_ = false;            // The host sends no more.
-  bool guest_ended_ = false;           // The guest sends no more.
+  bool host_ended_ = false;   // The host sends no more.
+  bool guest_ended_ = false;  // The guest sends no more.
   bool guest_receives_no_more_ = false;
-  bool write_shut_down_ = false;       // The host was told that the guest has ended.
+  bool write_shut_down_ = false;  // The host was told that the guest has ended.
 
   // Counters wrap at 2^32 (5.10.6.3). To the guest:
   uint32_t sent_ = 0;
@@ -101,7 +110,8 @@ class VsockConnection {
   uint32_t received_ = 0;
   uint32_t forwarded_ = 0;
   uint32_t announced_forwarded_ = 0;
-  std::vector<uint8_t> kept_;  // Received and not forwarded; at most kBufferSize.
+  // Received and not forwarded; at most kBufferSize, and no memory while it is empty.
+  std::vector<uint8_t> kept_;
 };
 
 }  // namespace mayfly

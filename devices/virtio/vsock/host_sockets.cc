@@ -38,7 +38,7 @@ Result<UniqueFd> ConnectTo(const std::string& path) {
 
 // Makes way for a new socket: what is there goes if it is a socket that nobody listens on.
 Result<void> RemoveStaleSocket(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
     return FailErrno(path);
@@ -56,8 +56,8 @@ Result<void> RemoveStaleSocket(const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<HostSockets>> HostSockets::Create(const std::string& path, EventLoop* loop,
-                                                         LogSink* log) {
+Result<std::unique_ptr<HostSockets>> HostSockets::Create(const std::string& path, PortPolicy policy,
+                                                         EventLoop* loop, LogSink* log) {
   if (path.size() + kPortSuffix >= sizeof(sockaddr_un::sun_path)) {
     return Fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: a socket's path has at most {} bytes, so that \"_PORT\" fits "
@@ -71,8 +71,9 @@ Result<std::unique_ptr<HostSockets>> HostSockets::Create(const std::string& path
   if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return FailErrno("bind " + path);
   }
-  std::unique_ptr<HostSockets> self(new HostSockets(path, std::move(listener), loop, log));
-  struct stat status {};
+  std::unique_ptr<HostSockets> self(
+      new HostSockets(path, std::move(policy), std::move(listener), loop, log));
+  struct stat status{};
   if (::lstat(path.c_str(), &status) != 0) return FailErrno(path);
   self->device_ = status.st_dev;
   self->inode_ = status.st_ino;
@@ -81,10 +82,10 @@ Result<std::unique_ptr<HostSockets>> HostSockets::Create(const std::string& path
 
 HostSockets::~HostSockets() {
   if (watch_ != 0) loop_->Remove(watch_);
+  if (pause_ != 0) loop_->Cancel(pause_);
   while (!clients_.empty()) Drop(clients_.begin()->first);
-  struct stat status {};
-  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ &&
-      status.st_ino == inode_) {
+  struct stat status{};
+  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
     ::unlink(path_.c_str());
   }
 }
@@ -97,19 +98,37 @@ Result<void> HostSockets::Serve(VsockDevice* device) {
 }
 
 Result<std::unique_ptr<VsockStream>> HostSockets::Accept(uint32_t host_port) {
+  if (!Allows(policy_, host_port)) return Fail(ErrorCode::kGuest, "the port is not allowed");
   UniqueFd socket = TRY(ConnectTo(fmt::format("{}_{}", path_, host_port)));
   return TRY(UnixStream::Create(std::move(socket), loop_));
 }
 
 void HostSockets::AcceptClient() {
   UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket.valid()) return;
+  if (!socket.valid()) {
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) PauseAccepting();
+    return;
+  }
   const uint64_t id = next_client_++;
   const auto watch = loop_->Watch(socket.get(), EPOLLIN, [this, id](uint32_t) { ReadRequest(id); });
   if (!watch) return;
   const auto timer = loop_->After(kRequestTimeout, [this, id] { Drop(id); });
   clients_.emplace(id, Client{std::move(socket), "", *watch, timer});
-  if (clients_.size() >= kMaxPending) (void)loop_->Modify(watch_, 0);
+  if (clients_.size() >= kMaxPending) UpdateListener();
+}
+
+void HostSockets::PauseAccepting() {
+  log_.Warn("{}", FailErrno("accept on " + path_).error().message());
+  pause_ = loop_->After(kAcceptPause, [this] {
+    pause_ = 0;
+    UpdateListener();
+  });
+  UpdateListener();
+}
+
+void HostSockets::UpdateListener() {
+  const bool accept = pause_ == 0 && clients_.size() < kMaxPending;
+  (void)loop_->Modify(watch_, accept ? uint32_t{EPOLLIN} : 0U);
 }
 
 void HostSockets::ReadRequest(uint64_t id) {
@@ -159,7 +178,7 @@ void HostSockets::Drop(uint64_t id) {
   if (found->second.watch != 0) loop_->Remove(found->second.watch);
   loop_->Cancel(found->second.timer);
   clients_.erase(found);
-  if (clients_.size() == kMaxPending - 1) (void)loop_->Modify(watch_, EPOLLIN);
+  if (clients_.size() == kMaxPending - 1) UpdateListener();
 }
 
 }  // namespace mayfly

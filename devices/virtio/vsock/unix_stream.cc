@@ -49,20 +49,20 @@ Result<size_t> UnixStream::Write(std::span<const iovec> from) {
 
 void UnixStream::ShutdownWrite() { ::shutdown(socket_.get(), SHUT_WR); }
 
+// The host's writer gets EPIPE instead of a buffer that nobody empties.
+void UnixStream::ShutdownRead() { ::shutdown(socket_.get(), SHUT_RD); }
+
 void UnixStream::SetReady(std::function<void()> ready) {
   // Without interest epoll still tells of errors and hang-ups, again and again: EPOLLONESHOT keeps
   // the watch silent until SetInterest() arms it.
-  const auto watch = loop_->Watch(socket_.get(), EPOLLONESHOT,
-                                  [ready = std::move(ready)](uint32_t) { ready(); });
+  const auto watch =
+      loop_->Watch(socket_.get(), EPOLLONESHOT, [ready = std::move(ready)](uint32_t) { ready(); });
   watch_ = watch.value_or(0);
 }
 
 void UnixStream::SetInterest(bool read, bool write) {
   if (watch_ == 0) return;
   const uint32_t events = (read ? EPOLLIN : 0U) | (write ? EPOLLOUT : 0U);
-  // Arming nothing leaves the watch as it is, silent after its last event.
-  if (events == 0 && interest_ == 0) return;
-  interest_ = events;
   (void)loop_->Modify(watch_, events | EPOLLONESHOT);
 }
 

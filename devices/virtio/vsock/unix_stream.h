@@ -21,6 +21,7 @@ class UnixStream final : public VsockStream {
   Result<size_t> Read(std::span<const iovec> to) override;
   Result<size_t> Write(std::span<const iovec> from) override;
   void ShutdownWrite() override;
+  void ShutdownRead() override;
   void SetInterest(bool read, bool write) override;
   void SetReady(std::function<void()> ready) override;
 
@@ -30,7 +31,6 @@ class UnixStream final : public VsockStream {
   UniqueFd socket_;
   EventLoop* const loop_;
   EventLoop::WatchId watch_ = 0;
-  uint32_t interest_ = 0;
 };
 
 }  // namespace mayfly

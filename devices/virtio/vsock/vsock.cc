@@ -56,6 +56,8 @@ void VsockDevice::Reset() {
   connections_.clear();
   to_send_.clear();
   owed_resets_.clear();
+  stalled_ = false;
+  metrics_.connections.Set(0);
 }
 
 std::vector<VirtqueueState> VsockDevice::SaveQueues() const {
@@ -95,12 +97,15 @@ VsockDevice::Entries::iterator VsockDevice::AddLocked(Key key, VsockConnection::
   stream->SetReady([this, key, number] { StreamReady(key, number); });
   auto connection =
       std::make_unique<VsockConnection>(key.guest_port, key.host_port, state, std::move(stream));
-  return connections_.insert_or_assign(key, Entry{number, std::move(connection), nullptr, false})
-      .first;
+  const auto entry =
+      connections_.insert_or_assign(key, Entry{number, std::move(connection), nullptr, 0}).first;
+  metrics_.connections.Set(connections_.size());
+  return entry;
 }
 
 void VsockDevice::StreamReady(Key key, uint64_t number) {
   MutexLock lock(mutex_);
+  metrics_.host_events.Add();
   const auto entry = connections_.find(key);
   if (entry == connections_.end() || entry->second.number != number) return;
   entry->second.connection->HostReady();
@@ -117,6 +122,7 @@ void VsockDevice::ConnectTimedOut(Key key, uint64_t number) {
   const auto entry = connections_.find(key);
   if (entry == connections_.end() || entry->second.number != number) return;
   if (entry->second.connection->state() != VsockConnection::State::kConnecting) return;
+  metrics_.timed_out.Add();
   ResetConnectionLocked(entry);
   PumpLocked();
 }
@@ -125,11 +131,15 @@ void VsockDevice::ProcessTransmitLocked() {
   Virtqueue& queue = queues_[kTransmit];
   // At most what the queue holds at once: another vCPU can refill it as fast as it is emptied.
   for (uint16_t i = 0; i < kQueueSize; ++i) {
-    std::optional<DescriptorChain> chain = queue.Pop();
+    stalled_ = owed_resets_.size() >= kMaxOwedResets;
+    std::optional<DescriptorChain> chain;
+    if (!stalled_) chain = queue.Pop();
     if (!chain) {
+      if (stalled_) metrics_.stalls.Add();
       queue.Notify();
       return;
     }
+    metrics_.packets_from_guest.Add();
     HandlePacketLocked(*chain);
     queue.Complete(*std::move(chain), 0);
   }
@@ -141,18 +151,21 @@ void VsockDevice::HandlePacketLocked(const DescriptorChain& chain) {
   const GuestMemory& memory = queues_[kTransmit].memory();
   PacketHeader header{};
   if (chain.CopyFrom(memory, 0, MutableBytesOf(header)) != sizeof(header)) {
+    metrics_.malformed.Add();
     log_.Warn("a packet is shorter than its header");
     return;
   }
   if (header.src_cid != guest_cid_) {
+    metrics_.malformed.Add();
     log_.Warn("a packet claims to come from CID {}", uint64_t{header.src_cid});
     return;
   }
   const bool addressed = header.dst_cid == vsock::kHostCid && header.type == vsock::kTypeStream;
-  const bool whole = header.len <= chain.readable_size() - sizeof(header) &&
-                     header.len <= vsock::kMaxPayload;
+  const bool whole =
+      header.len <= chain.readable_size() - sizeof(header) && header.len <= vsock::kMaxPayload;
   const bool length_fits_op = header.len == 0 || header.op == static_cast<uint16_t>(Op::kRw);
   if (!addressed || !whole || !length_fits_op) {
+    metrics_.malformed.Add();
     log_.Warn("a packet is malformed or for nobody (CID {}, type {}, op {}, {} bytes)",
               uint64_t{header.dst_cid}, uint16_t{header.type}, uint16_t{header.op},
               uint32_t{header.len});
@@ -179,26 +192,27 @@ void VsockDevice::HandleRequestLocked(const PacketHeader& header) {
     ResetConnectionLocked(existing);
     return;
   }
-  if (connections_.size() >= kMaxConnections) {
-    log_.Warn("connection refused: {} are open", connections_.size());
-    OweResetLocked(key);
-    return;
-  }
-  const auto service = services_.find(key.host_port);
-  VsockService* const to = service != services_.end() ? service->second : host_;
-  if (to == nullptr) {
-    OweResetLocked(key);
-    return;
-  }
-  Result<std::unique_ptr<VsockStream>> stream = to->Accept(key.host_port);
+  Result<std::unique_ptr<VsockStream>> stream = AcceptLocked(key);
   if (!stream) {
+    metrics_.refused.Add();
     log_.Warn("connection to port {} refused: {}", key.host_port, stream.error().message());
     OweResetLocked(key);
     return;
   }
+  metrics_.accepted.Add();
   const auto entry = AddLocked(key, VsockConnection::State::kEstablished, *std::move(stream));
   entry->second.connection->UpdateCredit(header);
   SettleLocked(entry);
+}
+
+Result<std::unique_ptr<VsockStream>> VsockDevice::AcceptLocked(Key key) {
+  if (connections_.size() >= kMaxConnections) {
+    return Fail(ErrorCode::kGuest, fmt::format("{} are open", connections_.size()));
+  }
+  const auto service = services_.find(key.host_port);
+  VsockService* const to = service != services_.end() ? service->second : host_;
+  if (to == nullptr) return Fail(ErrorCode::kGuest, "nobody listens");
+  return to->Accept(key.host_port);
 }
 
 void VsockDevice::HandleForConnectionLocked(const PacketHeader& header,
@@ -212,7 +226,7 @@ void VsockDevice::HandleForConnectionLocked(const PacketHeader& header,
     return;
   }
   if (is_reset) {
-    connections_.erase(entry);
+    EraseLocked(entry);
     return;
   }
   VsockConnection& connection = *entry->second.connection;
@@ -220,23 +234,31 @@ void VsockDevice::HandleForConnectionLocked(const PacketHeader& header,
     ResetConnectionLocked(entry);
     return;
   }
+  metrics_.bytes_to_host.Add(header.len);
   if (entry->second.connected && connection.state() == VsockConnection::State::kEstablished) {
+    metrics_.accepted.Add();
     std::exchange(entry->second.connected, nullptr)(key.host_port, connection.stream());
   }
   SettleLocked(entry);
 }
 
+void VsockDevice::EraseLocked(Entries::iterator entry) {
+  if (entry->second.ticket != 0) to_send_.erase(entry->second.ticket);
+  connections_.erase(entry);
+  metrics_.connections.Set(connections_.size());
+}
+
 void VsockDevice::ResetConnectionLocked(Entries::iterator entry) {
   const Key key = entry->first;
-  connections_.erase(entry);
-  OweResetLocked(key);
+  const bool known = entry->second.connection->known_to_guest();
+  EraseLocked(entry);
+  if (known) OweResetLocked(key);
 }
 
 void VsockDevice::OweResetLocked(Key key) {
-  if (owed_resets_.size() >= kMaxOwedResets) {
-    log_.Warn("a reset is not sent: {} already wait", owed_resets_.size());
-    return;
-  }
+  metrics_.resets.Add();
+  // Bounded: a packet adds one only below kMaxOwedResets, a host's end one for its connection, and
+  // no REQUEST goes out before these.
   owed_resets_.insert(key);
 }
 
@@ -246,11 +268,10 @@ void VsockDevice::SettleLocked(Entries::iterator entry) {
     ResetConnectionLocked(entry);
     return;
   }
-  if (!connection.wants_to_send()) {
-    connection.UpdateInterest();
-  } else if (!entry->second.queued) {
-    entry->second.queued = true;
-    to_send_.push_back(entry->first);
+  connection.UpdateInterest();
+  if (connection.wants_to_send() && entry->second.ticket == 0) {
+    entry->second.ticket = next_ticket_++;
+    to_send_.emplace(entry->second.ticket, entry->first);
   }
 }
 
@@ -274,17 +295,27 @@ void VsockDevice::PumpLocked() {
   }
   queues_[kReceive].Notify();
   if (more) queues_[kReceive].ProcessLater();
+  UnstallLocked();
+}
+
+void VsockDevice::UnstallLocked() {
+  if (!stalled_ || owed_resets_.size() >= kMaxOwedResets) return;
+  stalled_ = false;
+  queues_[kTransmit].ProcessLater();
 }
 
 std::optional<DescriptorChain> VsockDevice::PopReceiveLocked() {
   Virtqueue& queue = queues_[kReceive];
-  while (true) {
+  // Not for ever: another vCPU can offer useless buffers as fast as they are returned.
+  for (uint16_t i = 0; i < kQueueSize; ++i) {
     std::optional<DescriptorChain> chain = queue.Pop();
     // One that has no room for payload could be offered again and again without anything done.
     if (!chain || chain->writable_size() > sizeof(PacketHeader)) return chain;
     log_.Warn("a receive buffer of {} bytes is too small", chain->writable_size());
     queue.Complete(*std::move(chain), 0);
   }
+  queue.ProcessLater();
+  return std::nullopt;
 }
 
 bool VsockDevice::SendResetLocked() {
@@ -298,37 +329,35 @@ bool VsockDevice::SendResetLocked() {
   Virtqueue& queue = queues_[kReceive];
   chain->CopyTo(queue.memory(), 0, BytesOf(header));
   queue.Complete(*std::move(chain), sizeof(header));
+  metrics_.packets_to_guest.Add();
   return true;
 }
 
 bool VsockDevice::SendFromNextLocked() {
-  while (!to_send_.empty()) {
-    const auto entry = connections_.find(to_send_.front());
-    if (entry == connections_.end() || !entry->second.queued) {
-      to_send_.pop_front();  // Gone since.
-      continue;
-    }
-    std::optional<DescriptorChain> chain = PopReceiveLocked();
-    if (!chain) return false;  // The guest kicks when it has room again.
-    to_send_.pop_front();
-    entry->second.queued = false;
-    Virtqueue& queue = queues_[kReceive];
-    const Result<uint32_t> length =
-        entry->second.connection->FillPacket(HeaderFor(entry->first), *chain, queue.memory());
-    if (!length) {
-      queue.UndoPop(*std::move(chain));
-      ResetConnectionLocked(entry);
-      return true;
-    }
-    if (*length == 0) {
-      queue.UndoPop(*std::move(chain));
-    } else {
-      queue.Complete(*std::move(chain), *length);
-    }
-    SettleLocked(entry);
+  if (to_send_.empty()) return false;
+  std::optional<DescriptorChain> chain = PopReceiveLocked();
+  if (!chain) return false;  // The guest kicks when it has room again.
+  const auto entry = connections_.find(to_send_.begin()->second);
+  CHECK(entry != connections_.end());
+  to_send_.erase(to_send_.begin());
+  entry->second.ticket = 0;
+  Virtqueue& queue = queues_[kReceive];
+  const Result<uint32_t> length =
+      entry->second.connection->FillPacket(HeaderFor(entry->first), *chain, queue.memory());
+  if (!length) {
+    queue.UndoPop(*std::move(chain));
+    ResetConnectionLocked(entry);
     return true;
   }
-  return false;
+  if (*length == 0) {
+    queue.UndoPop(*std::move(chain));
+  } else {
+    queue.Complete(*std::move(chain), *length);
+    metrics_.packets_to_guest.Add();
+    metrics_.bytes_to_guest.Add(*length - sizeof(PacketHeader));
+  }
+  SettleLocked(entry);
+  return true;
 }
 
 }  // namespace mayfly

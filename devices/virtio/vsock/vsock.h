@@ -1,7 +1,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,21 +14,11 @@
 #include "devices/virtio/virtio_device.h"
 #include "devices/virtio/vsock/connection.h"
 #include "devices/virtio/vsock/packet.h"
+#include "devices/virtio/vsock/vsock_metrics.h"
+#include "devices/virtio/vsock/vsock_state.h"
 #include "devices/virtio/vsock/vsock_stream.h"
 
 namespace mayfly {
-
-struct VsockState {
-  uint64_t guest_cid = 3;
-
-  bool operator==(const VsockState&) const = default;
-
-  // Calls `visit(name, pointer to member)` for every field, in the order of the snapshot format.
-  template <class Visitor>
-  static void Visit(Visitor&& visit) {
-    visit("guest_cid", &VsockState::guest_cid);
-  }
-};
 
 // A virtio socket device (virtio 1.2, section 5.10), streams only. Owned by its transport. It has
 // events of its own, so it has a mutex of its own: kicks come from the transport's thread, and
@@ -41,8 +30,9 @@ class VsockDevice final : public VirtioDevice {
   static constexpr uint16_t kQueueSize = 256;
   // Bounds memory (64 KiB each) and descriptors against a guest that connects without end.
   static constexpr size_t kMaxConnections = 1023;
-  // RSTs that wait for a receive buffer. A guest that provokes more than it takes loses the rest,
-  // which it could not tell from a lost packet.
+  // With so many RSTs waiting for receive buffers, no packet is taken from the guest that might
+  // provoke one more (5.10.6.2 lets a device stop when it has used up what it has for replies). So
+  // none is lost, and a guest that provokes them without taking them stalls only itself.
   static constexpr size_t kMaxOwedResets = 256;
   // A guest that does not answer a connection from the host is given up on.
   static constexpr std::chrono::seconds kConnectTimeout{2};
@@ -53,7 +43,7 @@ class VsockDevice final : public VirtioDevice {
     std::string name;  // For the log: "vsock".
     EventLoop* loop = nullptr;
     // Services inside the VMM by port; they come before `host`.
-    std::map<uint32_t, VsockService*> services;
+    std::map<uint32_t, VsockService*> services{};
     // Everything else; may be null.
     VsockService* host = nullptr;
     LogSink* log = nullptr;  // May be null. All pointers are borrowed.
@@ -81,6 +71,7 @@ class VsockDevice final : public VirtioDevice {
   [[nodiscard]] std::vector<VirtqueueState> SaveQueues() const override;
 
   [[nodiscard]] VsockState Save() const { return VsockState{guest_cid_}; }
+  [[nodiscard]] const VsockMetrics& metrics() const { return metrics_; }
 
  private:
   enum Queue : uint16_t { kReceive = 0, kTransmit = 1, kEvent = 2 };
@@ -95,7 +86,7 @@ class VsockDevice final : public VirtioDevice {
     uint64_t number;  // Tells this connection from an earlier one with the same key.
     std::unique_ptr<VsockConnection> connection;
     std::function<void(uint32_t, VsockStream&)> connected;
-    bool queued = false;  // In to_send_.
+    uint64_t ticket = 0;  // Its place in to_send_; 0: none.
   };
   using Entries = std::map<Key, Entry>;
 
@@ -107,11 +98,16 @@ class VsockDevice final : public VirtioDevice {
   void ProcessTransmitLocked() REQUIRES(mutex_);
   void HandlePacketLocked(const DescriptorChain& chain) REQUIRES(mutex_);
   void HandleRequestLocked(const vsock::PacketHeader& header) REQUIRES(mutex_);
+  // Where a new connection of the guest's leads to, or why it is refused.
+  Result<std::unique_ptr<VsockStream>> AcceptLocked(Key key) REQUIRES(mutex_);
   void HandleForConnectionLocked(const vsock::PacketHeader& header, const DescriptorChain& chain)
       REQUIRES(mutex_);
 
   Entries::iterator AddLocked(Key key, VsockConnection::State state,
                               std::unique_ptr<VsockStream> stream) REQUIRES(mutex_);
+  // Every removal goes through here, so that nothing of a connection stays behind: a guest opens
+  // and resets connections without end.
+  void EraseLocked(Entries::iterator entry) REQUIRES(mutex_);
   // Removes the connection; the guest gets an RST.
   void ResetConnectionLocked(Entries::iterator entry) REQUIRES(mutex_);
   void OweResetLocked(Key key) REQUIRES(mutex_);
@@ -119,6 +115,8 @@ class VsockDevice final : public VirtioDevice {
   void SettleLocked(Entries::iterator entry) REQUIRES(mutex_);
   // Fills receive buffers with what is owed and what streams have, in turns.
   void PumpLocked() REQUIRES(mutex_);
+  // Goes on with transmission if it waited and need not any more.
+  void UnstallLocked() REQUIRES(mutex_);
   bool SendResetLocked() REQUIRES(mutex_);
   bool SendFromNextLocked() REQUIRES(mutex_);
   std::optional<DescriptorChain> PopReceiveLocked() REQUIRES(mutex_);
@@ -129,14 +127,18 @@ class VsockDevice final : public VirtioDevice {
   const std::map<uint32_t, VsockService*> services_;
   VsockService* const host_;
   GuestLog log_;
+  VsockMetrics metrics_;
 
   mutable Mutex mutex_;
   std::vector<Virtqueue> queues_ GUARDED_BY(mutex_);  // Empty while inactive.
   Entries connections_ GUARDED_BY(mutex_);
   uint64_t next_number_ GUARDED_BY(mutex_) = 1;
   uint32_t next_host_port_ GUARDED_BY(mutex_) = 1U << 30;
-  std::deque<Key> to_send_ GUARDED_BY(mutex_);
+  // Connections that may have a packet for the guest, by ticket: the first is the next.
+  std::map<uint64_t, Key> to_send_ GUARDED_BY(mutex_);
+  uint64_t next_ticket_ GUARDED_BY(mutex_) = 1;
   std::set<Key> owed_resets_ GUARDED_BY(mutex_);
+  bool stalled_ GUARDED_BY(mutex_) = false;  // Transmission waits for owed_resets_ to shrink.
 };
 
 }  // namespace mayfly

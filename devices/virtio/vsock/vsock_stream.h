@@ -28,8 +28,11 @@ class VsockStream {
   virtual Result<size_t> Write(std::span<const iovec> from) = 0;
   // The guest has ended its direction.
   virtual void ShutdownWrite() = 0;
+  // The guest takes nothing any more; the device does not call Read() again.
+  virtual void ShutdownRead() {}
   // Whether the device waits to be able to read, or to write. Once that is possible, the stream
-  // calls what it was given with SetReady(), on any thread, but not from inside a call of its own.
+  // calls what it was given with SetReady(), on any thread, but not from inside a call of its own;
+  // after that it may stay silent until the next SetInterest().
   virtual void SetInterest(bool read, bool write) = 0;
   virtual void SetReady(std::function<void()> ready) = 0;
 };

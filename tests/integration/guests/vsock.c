@@ -150,3 +150,21 @@ void vsock_close(struct vsock* vsock) {
   send(vsock, VSOCK_SHUTDOWN, NULL, 0);
   while (!vsock->closed) receive(vsock);
 }
+
+void vsock_send_packet(struct vsock* vsock, const struct vsock_header* header, uint32_t payload) {
+  memcpy(tx_buffer, header, sizeof(*header));
+  const struct descriptor chain[] = {{(uintptr_t)tx_buffer, sizeof(*header), 0, 0},
+                                     {(uintptr_t)rx_buffers, payload, 0, 0}};
+  queue_submit(&vsock->device.queues[1], 0, chain, payload > 0 ? 2 : 1);
+  queue_kick(&vsock->device, 1);
+  queue_wait(&vsock->device, 1, NULL);
+}
+
+int vsock_poll_packet(struct vsock* vsock, struct vsock_header* header) {
+  uint32_t slot = 0;
+  const struct vsock_header* received = poll_packet(vsock, &slot);
+  if (received == NULL) return 0;
+  memcpy(header, received, sizeof(*header));
+  give_rx_buffer(vsock, slot);
+  return 1;
+}

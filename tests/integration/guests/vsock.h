@@ -57,3 +57,8 @@ void vsock_write(struct vsock* vsock, const void* bytes, uint32_t length);
 // At least one byte, at most `length`; 0 once the host has closed.
 uint32_t vsock_read(struct vsock* vsock, void* bytes, uint32_t length);
 void vsock_close(struct vsock* vsock);
+
+// For guests that break the rules: a packet as given, with `payload` bytes of anything behind the
+// header; and the next packet's header, if there is one.
+void vsock_send_packet(struct vsock* vsock, const struct vsock_header* header, uint32_t payload);
+int vsock_poll_packet(struct vsock* vsock, struct vsock_header* header);

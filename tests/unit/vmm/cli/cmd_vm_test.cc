@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "tests/unit/vmm/function/scratch.h"
+#include "vmm/cli/arguments.h"
 
 namespace mayfly {
 namespace {
@@ -96,6 +97,27 @@ TEST(PrepareVmTest, VsockTakesACid) {
   EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s,x", 77}));
   arguments.vsock = scratch / "s";
   EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s", 3}));
+}
+
+TEST(PrepareVmTest, VsockTakesAllowedPortsInAnyPlace) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  const VsockOptions expected{scratch / "s", 9, PortPolicy({{1024, 2000}, {5000, 5000}})};
+  arguments.vsock = (scratch / "s") + ",cid=9,allow=1024-2000;5000";
+  EXPECT_EQ(PrepareVm(arguments)->vsock, expected);
+  arguments.vsock = (scratch / "s") + ",allow=1024-2000;5000,cid=9";
+  EXPECT_EQ(PrepareVm(arguments)->vsock, expected);
+  arguments.vsock = (scratch / "s") + ",allow=none";
+  EXPECT_EQ(PrepareVm(arguments)->vsock->allow, PortPolicy(std::vector<PortRange>{}));
+}
+
+TEST(PrepareVmTest, PortsThatAreNoneAreRefused) {
+  EXPECT_FALSE(ParsePortRanges(""));
+  EXPECT_FALSE(ParsePortRanges("1;"));
+  EXPECT_FALSE(ParsePortRanges("1-"));
+  EXPECT_FALSE(ParsePortRanges("2-1"));
+  EXPECT_FALSE(ParsePortRanges("4294967296"));
+  EXPECT_FALSE(ParsePortRanges("1,2"));
 }
 
 TEST(PrepareVmTest, VsockOutsideOfTheLimitsIsRefused) {

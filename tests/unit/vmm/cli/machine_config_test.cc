@@ -15,7 +15,7 @@ TEST(MachineConfigTest, EveryFieldIsRead) {
   const auto options = ParseMachineConfig(
       R"({"kernel": "/k", "initrd": "i", "cmdline": "quiet", "memory_mib": 5120, "vcpus": 4,
           "disks": [{"path": "a.img", "read_only": true}, {"path": "/b.img"}],
-          "vsock": {"path": "s.sock", "cid": 9}, "rng": true})",
+          "vsock": {"path": "s.sock", "cid": 9, "allow": "80"}, "rng": true})",
       "vm.json", "/d");
   ASSERT_TRUE(options) << options.error().message();
   EXPECT_EQ(*options, (VmOptions{.kernel = "/k",
@@ -24,7 +24,7 @@ TEST(MachineConfigTest, EveryFieldIsRead) {
                                  .memory_mib = 5120,
                                  .vcpus = 4,
                                  .disks = {{"/d/a.img", true}, {"/b.img", false}},
-                                 .vsock = VsockOptions{"/d/s.sock", 9},
+                                 .vsock = VsockOptions{"/d/s.sock", 9, PortPolicy({{80, 80}})},
                                  .rng = true}));
 }
 
@@ -51,6 +51,7 @@ TEST(MachineConfigTest, ValuesAreBounded) {
   EXPECT_TRUE(Mentions(FaultIn(R"({"memory_mib": 17592186044416})"), "/memory_mib: expected"));
   EXPECT_TRUE(Mentions(FaultIn(R"({"vcpus": 33})"), "/vcpus: expected"));
   EXPECT_TRUE(Mentions(FaultIn(R"({"vsock": {"path": "s", "cid": 2}})"), "/vsock/cid: expected"));
+  EXPECT_TRUE(Mentions(FaultIn(R"({"vsock": {"path": "s", "allow": "x"}})"), "/vsock/allow: "));
   EXPECT_TRUE(Mentions(FaultIn(R"({"kernel": ""})"), "/kernel: expected a path"));
   EXPECT_TRUE(Mentions(FaultIn(R"({"kernel": ")" + std::string(4097, 'k') + "\"}"),
                        "/kernel: expected a path of 1 to 4095 bytes"));
