@@ -204,6 +204,16 @@ std::optional<DescriptorChain> Virtqueue::ReadChain(uint16_t head) const {
 void Virtqueue::UndoPop([[maybe_unused]] DescriptorChain chain) { --state_.next_avail; }
 
 void Virtqueue::Complete(DescriptorChain chain, uint32_t written) {
+  AddUsed(chain, written);
+  PublishUsed();
+}
+
+void Virtqueue::CompleteTogether(std::span<const UsedChain> chains) {
+  for (const auto& [chain, written] : chains) AddUsed(chain, written);
+  PublishUsed();
+}
+
+void Virtqueue::AddUsed(const DescriptorChain& chain, uint32_t written) {
   CHECK(written <= chain.writable_size());
   if (broken_) return;
   const uint64_t slot = state_.next_used % state_.size;
@@ -213,6 +223,10 @@ void Virtqueue::Complete(DescriptorChain chain, uint32_t written) {
   ++state_.next_used;
   // Once around the whole index without a Notify(): it can no longer tell old from new.
   if (state_.next_used == state_.signalled_used) state_.signalled_used_valid = false;
+}
+
+void Virtqueue::PublishUsed() {
+  if (broken_) return;
   CHECK(memory_->StoreRelease16(GuestAddress{state_.used_ring} + kRingIndex, state_.next_used));
 }
 

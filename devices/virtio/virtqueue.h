@@ -75,6 +75,12 @@ class DescriptorChain {
   std::vector<GuestBuffer> buffers_;  // In the chain's order: all readable ones first.
 };
 
+// A chain to be returned, with so many bytes in its writable part.
+struct UsedChain {
+  DescriptorChain chain;
+  uint32_t written;
+};
+
 // Where the driver put a queue, and how far it has come. Plain values, untrusted: from the
 // transport's registers or from a snapshot.
 struct VirtqueueState {
@@ -118,6 +124,8 @@ class Virtqueue {
   // Returns a chain to the driver with `written` bytes in its writable part. The driver is not told
   // before Notify().
   void Complete(DescriptorChain chain, uint32_t written);
+  // The same for several that the driver must find all together, or not yet.
+  void CompleteTogether(std::span<const UsedChain> chains);
 
   // Tells the driver of what was completed, if it asked to be told (2.7.7).
   void Notify();
@@ -137,6 +145,10 @@ class Virtqueue {
   Virtqueue(const VirtqueueState& state, bool event_index, const GuestMemory* memory,
             QueueEvents* events)
       : state_(state), event_index_(event_index), memory_(memory), events_(events) {}
+
+  // Writes the next element of the used ring, which the driver does not see before the index.
+  void AddUsed(const DescriptorChain& chain, uint32_t written);
+  void PublishUsed();
 
   // The driver's index, as a number of chains that wait. Breaks the queue if that cannot be.
   uint16_t CountAvailable();
