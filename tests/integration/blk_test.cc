@@ -31,12 +31,6 @@ TEST_F(BlkMachineTest, ReadOnlyDiskStaysAsItWas) {
   EXPECT_EQ(ReadBack("disk.img").substr(2 * 512, 512), std::string(512, '\x02'));
 }
 
-// Cases 1 to 6, 8, 9, 13, 15, 18, 28: each is a line of the guest's output.
-TEST_F(BlkMachineTest, HostileDriverHurtsOnlyItsOwnDevice) {
-  EXPECT_EQ(Run(ConfigWithDisk("hostile", "", false)).reason, EndReason::kPowerOff);
-  EXPECT_NE(output().find("\nPASSED\n"), std::string::npos) << output();
-}
-
 TEST_F(BlkMachineTest, DiskInUseIsRefused) {
   Start(ConfigWithDisk("basic", "loop", false));
   MachineConfig second = ConfigFor("basic", "hello");

@@ -45,6 +45,15 @@ void MachineFixture::Start(MachineConfig config) {
   machine_->Resume();
 }
 
+void MachineFixture::Start(MachineConfig config,
+                           const std::function<void(Machine::Parts&)>& change) {
+  auto parts = MachineBuilder(std::move(config), nullptr).Build();
+  ASSERT_TRUE(parts) << parts.error().message();
+  change(*parts);
+  machine_ = std::make_unique<Machine>(*std::move(parts));
+  machine_->Resume();
+}
+
 MachineEnd MachineFixture::WaitForEnd() {
   pollfd ended{machine_->end_fd(), POLLIN, 0};
   ::poll(&ended, 1, kMostMilliseconds);

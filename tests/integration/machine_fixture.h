@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ class MachineFixture : public testing::Test {
 
   // Boots and lets it run; the test fails if it does not boot.
   void Start(MachineConfig config);
+  // The same, after `change` has had its way with what the machine is made of.
+  void Start(MachineConfig config, const std::function<void(Machine::Parts&)>& change);
   // Waits for its end, at most a minute, and stops it.
   MachineEnd WaitForEnd();
   // Both: the guest's end, and its console output in output().

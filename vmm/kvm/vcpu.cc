@@ -79,6 +79,10 @@ Result<void> Vcpu::SetMsrs(std::span<const kvm_msr_entry> msrs) const {
   return {};
 }
 
+Result<void> Vcpu::SetMpState(uint32_t state) const {
+  return Set(fd_.get(), KVM_SET_MP_STATE, kvm_mp_state{state}, "KVM_SET_MP_STATE");
+}
+
 Result<kvm_lapic_state> Vcpu::GetLapic() const {
   return Get<kvm_lapic_state>(fd_.get(), KVM_GET_LAPIC, "KVM_GET_LAPIC");
 }

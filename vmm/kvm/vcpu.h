@@ -31,6 +31,8 @@ class Vcpu {
   [[nodiscard]] Result<void> SetSystemRegisters(const kvm_sregs& registers) const;
   [[nodiscard]] Result<void> SetFpu(const kvm_fpu& fpu) const;
   [[nodiscard]] Result<void> SetMsrs(std::span<const kvm_msr_entry> msrs) const;
+  // One of KVM_MP_STATE_*.
+  [[nodiscard]] Result<void> SetMpState(uint32_t state) const;
   [[nodiscard]] Result<kvm_lapic_state> GetLapic() const;
   [[nodiscard]] Result<void> SetLapic(const kvm_lapic_state& lapic) const;
 

@@ -30,6 +30,10 @@ AcpiPowerPorts PowerPorts() {
 }  // namespace
 
 Result<std::unique_ptr<Machine>> MachineBuilder::Boot() && {
+  return std::make_unique<Machine>(TRY(std::move(*this).Build()));
+}
+
+Result<Machine::Parts> MachineBuilder::Build() && {
   TRY(CheckConfig());
   const Kvm kvm = TRY(Kvm::Open());
   TRY(CreateVm(kvm));
@@ -37,7 +41,7 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Boot() && {
   TRY(AddVirtioDevices());
   const LoadedKernel kernel = TRY(LoadGuest());
   TRY(CreateVcpus(kvm, kernel));
-  return std::make_unique<Machine>(std::move(parts_));
+  return std::move(parts_);
 }
 
 Result<void> MachineBuilder::CheckConfig() const {

@@ -21,6 +21,8 @@ class MachineBuilder {
   // A machine that stands where its kernel begins, paused. Errors name the part: kInvalidArgument
   // for the configuration, kCorrupt and kNotFound for files, kHost for the host.
   Result<std::unique_ptr<Machine>> Boot() &&;
+  // What Boot() makes it of, for tests that change some of it first.
+  Result<Machine::Parts> Build() &&;
 
  private:
   Result<void> CheckConfig() const;

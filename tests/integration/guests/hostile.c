@@ -1,140 +1,169 @@
-// A driver that breaks the rules of virtio, one at a time, on the first block device; after each it
-// resets the device and does an honest read. The other device, virtio-rng, must work to the end.
-#include "guest.h"
+#include "hostile.h"
 
-static struct device blk;
-static struct device rng;
-static struct {
-  uint32_t type;
-  uint32_t reserved;
-  uint64_t sector;
-} request;
-static uint8_t data[512];
-// Of its own: ThreadSanitizer does not see that the guest orders what two devices write.
-static uint8_t random[64];
-static volatile uint8_t status;
+#include "vsock.h"
 
-static void submit(const struct descriptor* chain, int count) {
-  queue_submit(&blk.queues[0], 0, chain, count);
-  queue_kick(&blk, 0);
+uint8_t scratch[BUFFER_BYTES] __attribute__((aligned(4096)));
+uint8_t canary[BUFFER_BYTES] __attribute__((aligned(4096)));
+
+static void read_sector(struct target* target);
+static void get_random(struct target* target);
+static void connect_to_nobody(struct target* target);
+
+static struct target targets[] = {
+    {.name = "blk", .id = ID_BLOCK, .queue_count = 1, .exchange = read_sector},
+    {.name = "other disk", .id = ID_BLOCK, .nth = 1, .queue_count = 1, .exchange = read_sector},
+    {.name = "rng", .id = ID_ENTROPY, .queue_count = 1, .exchange = get_random},
+    {.name = "vsock", .id = ID_VSOCK, .queue_count = 3, .queue = 1, .exchange = connect_to_nobody},
+};
+#define TARGETS (sizeof(targets) / sizeof(targets[0]))
+
+struct queue* abused_queue(struct target* target) { return &target->device.queues[target->queue]; }
+
+void start(struct target* target) {
+  EXPECT(device_start(&target->device, target->id, target->nth, target->queue_count));
 }
 
-static void start(void) { EXPECT(device_start(&blk, ID_BLOCK, 0, 1)); }
+void kick(struct target* target) { queue_kick(&target->device, target->queue); }
 
-static void expect_needs_reset(const char* what) {
-  if ((read32(blk.base + REG_STATUS) & STATUS_NEEDS_RESET) == 0) {
-    // The kick may be handled on another thread.
-    for (int i = 0; i < 100000; ++i) {
-      if (read32(blk.base + REG_STATUS) & STATUS_NEEDS_RESET) goto seen;
-    }
-    print(what);
-    fail(": the device does not need a reset");
-  }
-seen:
-  print(what);
-  print("\n");
-  start();
-  request.type = 0;
+uint32_t get(const struct target* target, uint32_t offset) {
+  return read32(target->device.base + offset);
+}
+
+void set(const struct target* target, uint32_t offset, uint32_t value) {
+  write32(target->device.base + offset, value);
+}
+
+uint32_t status_of(const struct target* target) { return get(target, REG_STATUS); }
+
+static void read_sector(struct target* target) {
+  static struct {
+    uint32_t type;
+    uint32_t reserved;
+    uint64_t sector;
+  } request;
+  static uint8_t data[512];
+  static volatile uint8_t status;
   request.sector = 1;
+  data[0] = 0xee;
   status = 0xee;
-  const struct descriptor chain[] = {{(uintptr_t)&request, 16, 0, 0},
-                                     {(uintptr_t)data, 512, DESC_WRITE, 0},
+  const struct descriptor chain[] = {{(uintptr_t)&request, sizeof(request), 0, 0},
+                                     {(uintptr_t)data, sizeof(data), DESC_WRITE, 0},
                                      {(uintptr_t)&status, 1, DESC_WRITE, 0}};
-  submit(chain, 3);
-  queue_wait(&blk, 0, NULL);
-  EXPECT(status == 0 && data[0] == 1);
+  queue_submit(abused_queue(target), 0, chain, 3);
+  kick(target);
+  EXPECT(queue_wait(&target->device, 0, NULL) == 513);
+  EXPECT(status == 0 && data[0] == 1 && data[511] == 1);
 }
 
-static void raw_descriptor(int index, uint64_t address, uint32_t length, uint16_t flags,
-                           uint16_t next) {
-  blk.queues[0].descriptors[index] = (struct descriptor){address, length, flags, next};
+static void get_random(struct target* target) {
+  static uint8_t random[64];
+  static const uint8_t zero[64];
+  memset(random, 0, sizeof(random));
+  const struct descriptor chain[] = {{(uintptr_t)random, sizeof(random), DESC_WRITE, 0}};
+  queue_submit(abused_queue(target), 0, chain, 1);
+  kick(target);
+  EXPECT(queue_wait(&target->device, 0, NULL) == sizeof(random));
+  EXPECT(memcmp(random, zero, sizeof(random)) != 0);
 }
 
-static void raw_submit(uint16_t head) {
-  struct queue* queue = &blk.queues[0];
+// The host has no service on this port, and says so.
+static void connect_to_nobody(struct target* target) {
+  static struct vsock_header request;
+  static struct {
+    struct vsock_header header;
+    uint8_t payload[64];
+  } answer;
+  struct device* device = &target->device;
+  memset(&answer, 0, sizeof(answer));
+  request = (struct vsock_header){.src_cid = read32(device->base + REG_CONFIG),
+                                  .dst_cid = 2,
+                                  .src_port = 1024,
+                                  .dst_port = 4096,
+                                  .type = 1,
+                                  .op = VSOCK_REQUEST,
+                                  .buf_alloc = BUFFER_BYTES};
+  const struct descriptor receive[] = {{(uintptr_t)&answer, sizeof(answer), DESC_WRITE, 0}};
+  const struct descriptor send[] = {{(uintptr_t)&request, sizeof(request), 0, 0}};
+  queue_submit(&device->queues[0], 0, receive, 1);
+  queue_kick(device, 0);
+  queue_submit(&device->queues[1], 0, send, 1);
+  queue_kick(device, 1);
+  queue_wait(device, 1, NULL);
+  queue_wait(device, 0, NULL);
+  EXPECT(answer.header.op == VSOCK_RST && answer.header.dst_port == 1024);
+}
+
+void set_descriptor(struct target* target, int index, uint64_t address, uint32_t length,
+                    uint16_t flags, uint16_t next) {
+  abused_queue(target)->descriptors[index] = (struct descriptor){address, length, flags, next};
+}
+
+void publish(struct target* target, uint16_t head) {
+  struct queue* queue = abused_queue(target);
   volatile uint16_t* index = &queue->avail.index;
   queue->avail.ring[*index % QUEUE_SIZE] = head;
+  __atomic_thread_fence(__ATOMIC_RELEASE);
   *index = (uint16_t)(*index + 1);
-  queue_kick(&blk, 0);
+  kick(target);
+}
+
+enum outcome wait_used(struct target* target, uint16_t index) {
+  const volatile uint16_t* used = &abused_queue(target)->used.index;
+  for (int i = 0; i < 50000; ++i) {
+    if (*used == index) return USED;
+    if (status_of(target) & STATUS_NEEDS_RESET) return BROKEN;
+  }
+  fail("the device neither answers nor breaks");
+}
+
+void expect_broken(struct target* target) {
+  struct queue* queue = abused_queue(target);
+  const volatile uint16_t* used = &queue->used.index;
+  const uint16_t used_before = *used;
+  EXPECT(wait_used(target, (uint16_t)(used_before + 1)) == BROKEN);
+  EXPECT(status_of(target) == (0xf | STATUS_NEEDS_RESET));
+  EXPECT(get(target, REG_INTERRUPT_STATUS) & 2);  // The configuration has changed.
+  set_descriptor(target, 0, (uintptr_t)scratch, 16, 0, 0);
+  publish(target, 0);
+  for (int i = 0; i < 20; ++i) EXPECT(status_of(target) & STATUS_NEEDS_RESET);
+  EXPECT(*used == used_before);
+  start(target);
+  target->exchange(target);
+}
+
+// Whether the command line's word at `text` is `word`; where the next one begins, in *next.
+static int is_word(const char* text, const char* word, const char** next) {
+  const size_t length = strlen(word);
+  if (memcmp(text, word, length) != 0 || (text[length] != ' ' && text[length] != 0)) return 0;
+  *next = text + length + (text[length] == ' ');
+  return 1;
+}
+
+static const struct hostile_case* find_case(const char* command_line, const char** next) {
+  static const struct hostile_case* const lists[] = {ring_cases, register_cases, race_cases};
+  for (int list = 0; list < 3; ++list) {
+    for (const struct hostile_case* found = lists[list]; found->name != NULL; ++found) {
+      if (is_word(command_line, found->name, next)) return found;
+    }
+  }
+  fail("no such case");
 }
 
 int guest_main(const char* command_line) {
-  (void)command_line;
-  const uintptr_t header = (uintptr_t)&request;
-  start();
-
-  raw_descriptor(0, header, 16, DESC_NEXT, 0);
-  raw_submit(0);
-  expect_needs_reset("case 1: a descriptor that follows itself");
-
-  raw_descriptor(0, header, 16, DESC_NEXT, 1);
-  raw_descriptor(1, header, 16, DESC_NEXT, 0);
-  raw_submit(0);
-  expect_needs_reset("case 1: a cycle of two");
-
-  raw_descriptor(0, header, 16, DESC_NEXT, QUEUE_SIZE);
-  raw_submit(0);
-  expect_needs_reset("case 2: next beyond the queue");
-
-  raw_submit(QUEUE_SIZE);
-  expect_needs_reset("case 3: head beyond the queue");
-
-  raw_descriptor(0, 0xc0000000, 16, 0, 0);
-  raw_submit(0);
-  expect_needs_reset("case 4: a buffer in the MMIO hole");
-
-  raw_descriptor(0, blk.base, 16, 0, 0);
-  raw_submit(0);
-  expect_needs_reset("case 4: a buffer on the device's own registers");
-
-  raw_descriptor(0, 0xfffffffffffff000, 0x2000, 0, 0);
-  raw_submit(0);
-  expect_needs_reset("case 5: address and length wrap");
-
-  raw_descriptor(0, (128 << 20) - 8, 16, 0, 0);
-  raw_submit(0);
-  expect_needs_reset("case 6: a buffer across the end of memory");
-
-  raw_descriptor(0, header, 16, DESC_INDIRECT, 0);
-  raw_submit(0);
-  expect_needs_reset("case 8: an indirect descriptor");
-
-  raw_descriptor(0, (uintptr_t)data, 16, DESC_NEXT | DESC_WRITE, 1);
-  raw_descriptor(1, header, 16, 0, 0);
-  raw_submit(0);
-  expect_needs_reset("case 9: writable before readable");
-
-  blk.queues[0].avail.index = (uint16_t)(blk.queues[0].avail.index + QUEUE_SIZE + 1);
-  queue_kick(&blk, 0);
-  expect_needs_reset("case 15: the avail index jumps");
-
-  // Not broken, only useless: a request without room for its status is returned undone.
-  const struct descriptor no_status[] = {{header, 16, 0, 0}};
-  submit(no_status, 1);
-  EXPECT(queue_wait(&blk, 0, NULL) == 0);
-  print("case 28: no status descriptor\n");
-
-  for (int i = 0; i < 1000; ++i) queue_kick(&blk, 0);
-  queue_kick(&blk, 7);
-  queue_kick(&blk, -1);
-  print("case 18: kicks for nothing\n");
-
-  write32(blk.base + REG_QUEUE_SEL, 0);
-  write32(blk.base + REG_QUEUE_DESC_LOW, 0xfffff000);
-  write32(blk.base + REG_QUEUE_SIZE, 3);
-  status = 0xee;
-  const struct descriptor honest[] = {{header, 16, 0, 0},
-                                      {(uintptr_t)data, 512, DESC_WRITE, 0},
-                                      {(uintptr_t)&status, 1, DESC_WRITE, 0}};
-  submit(honest, 3);
-  queue_wait(&blk, 0, NULL);
-  EXPECT(status == 0);
-  print("case 13: queue registers are frozen after DRIVER_OK\n");
-
-  EXPECT(device_start(&rng, ID_ENTROPY, 0, 1));
-  const struct descriptor entropy[] = {{(uintptr_t)random, 64, DESC_WRITE, 0}};
-  queue_submit(&rng.queues[0], 0, entropy, 1);
-  queue_kick(&rng, 0);
-  EXPECT(queue_wait(&rng, 0, NULL) == 64);
-  return 0;
+  const char* next = NULL;
+  const struct hostile_case* const hostile = find_case(command_line, &next);
+  struct target* victim = NULL;
+  for (size_t i = 0; i < TARGETS; ++i) {
+    start(&targets[i]);
+    if (is_word(next, targets[i].name, &next)) victim = &targets[i];
+  }
+  EXPECT(victim != NULL);
+  hostile->run(victim);
+  for (size_t i = 0; i < TARGETS; ++i) {
+    if (&targets[i] != victim) targets[i].exchange(&targets[i]);
+  }
+  print("OTHERS WORK\n");
+  // The host pauses and stops the machine in the middle of more of it.
+  race_on();
+  for (;;) kick(victim);
 }

@@ -19,6 +19,12 @@
     .code32
     .globl start32
 start32:
+    jmp first_start32
+    // A second vCPU, in guests that have a use for one (smp.S), starts here.
+    .org 16
+    .weak second_start32
+    jmp second_start32
+first_start32:
     movl $pml4, %eax
     movl %eax, %cr3
     movl $0x620, %eax               // PAE, OSFXSR, OSXMMEXCPT
@@ -68,6 +74,7 @@ triple_fault:
 
     .section .data.boot, "aw"
     .align 4096
+    .globl pml4, gdt, gdt_pointer, tss
 pml4:
     .quad pdpt + USER_TABLE
     .fill 511, 8, 0
@@ -97,6 +104,8 @@ gdt:
     .quad 0x00cff3000000ffff        // 0x18 data, ring 3
     .quad 0x00affb000000ffff        // 0x20 code, ring 3, 64-bit
     .quad 0x0000890000002068        // 0x28 TSS, 64-bit; its base is filled in at the start
+    .quad 0
+    .quad 0x0000890000002068        // 0x38 the same for a second vCPU
     .quad 0
 gdt_pointer:
     .word . - gdt - 1

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <string_view>
+
+#include "tests/integration/machine_fixture.h"
+
+namespace mayfly {
+
+// Runs a case of the guest `hostile` against one device, on KVM. The guest itself checks what the
+// device makes of it and that all other devices work; the host then pauses and stops the machine in
+// the middle of more of the same.
+class HostileFixture : public MachineFixture {
+ protected:
+  // Far above what either takes, and far below a hang; a loaded host may take its time.
+  static constexpr std::chrono::seconds kMostPause{1};
+
+  // Prints how long pauses and stops took.
+  static void TearDownTestSuite();
+
+  // Two disks of 8 sectors, whose bytes are their sector's number; vsock, rng; 512 MiB.
+  MachineConfig HostileConfig(const std::string& command_line);
+  // `device` is "blk", "rng" or "vsock".
+  void Abuse(std::string_view hostile_case, std::string_view device);
+  // A case in which two vCPUs race.
+  void AbuseFromTwoVcpus(std::string_view hostile_case, std::string_view device);
+
+ private:
+  void ExpectVerdict();
+  bool WaitForVerdict() const;
+  void PauseAndStop();
+};
+
+}  // namespace mayfly
