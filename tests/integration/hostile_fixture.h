@@ -25,11 +25,12 @@ class HostileFixture : public MachineFixture {
   void Abuse(std::string_view hostile_case, std::string_view device);
   // A case in which two vCPUs race.
   void AbuseFromTwoVcpus(std::string_view hostile_case, std::string_view device);
+  // Pauses the machine, lets it run again and stops it, each in time.
+  void PauseAndStop();
 
  private:
   void ExpectVerdict();
   bool WaitForVerdict() const;
-  void PauseAndStop();
 };
 
 }  // namespace mayfly

@@ -79,20 +79,6 @@ TEST_F(MachineTest, MoreInputThanTheFifoHoldsArrivesWhole) {
   ::close(input[1]);
 }
 
-// Case 48, at the scale of a test: a reader that never reads costs the guest its output, not us
-// our memory or the guest its CPU.
-TEST_F(MachineTest, ConsoleThatNobodyReadsDoesNotBlockTheGuest) {
-  std::array<int, 2> pipe{};
-  ASSERT_EQ(::pipe2(pipe.data(), O_CLOEXEC), 0);
-  ASSERT_GT(::fcntl(pipe[1], F_SETPIPE_SZ, 4096), 0);
-  MachineConfig config = ConfigFor("basic", "flood");
-  config.serial_output = pipe[1];
-  EXPECT_EQ(Run(std::move(config)).reason, EndReason::kPowerOff);
-  machine_.reset();
-  ::close(pipe[0]);
-  ::close(pipe[1]);
-}
-
 TEST_F(MachineTest, ManyMachinesLiveInOneProcess) {
   std::vector<std::unique_ptr<Machine>> machines;
   for (int i = 0; i < 8; ++i) {

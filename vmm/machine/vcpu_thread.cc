@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "vmm/machine/vcpu_exit.h"
+
 namespace mayfly {
 namespace {
 
@@ -80,7 +82,7 @@ void VcpuThread::Loop() {
     while (!end) {
       const Result<bool> exited = vcpu_.Run();
       if (!exited) {
-        end = MachineEnd{EndReason::kHostError, exited.error().message()};
+        end = EndOf(exited.error());
       } else if (*exited) {
         end = HandleExit();
       } else if (command_.load(std::memory_order_relaxed) != Command::kRun) {
@@ -102,26 +104,8 @@ std::optional<MachineEnd> VcpuThread::HandleExit() {
       return std::nullopt;
     case KVM_EXIT_MMIO:
       return HandleMmio(run);
-    case KVM_EXIT_INTR:
-    // Level-triggered interrupts are not offered, so there is nothing to send again.
-    case KVM_EXIT_IOAPIC_EOI:
-      return std::nullopt;
-    case KVM_EXIT_SHUTDOWN:
-      return MachineEnd{EndReason::kTripleFault, fmt::format("vCPU {}", vcpu_.id())};
-    case KVM_EXIT_SYSTEM_EVENT:
-      return MachineEnd{run.system_event.type == KVM_SYSTEM_EVENT_SHUTDOWN ? EndReason::kPowerOff
-                                                                           : EndReason::kReset,
-                        fmt::format("system event {}", run.system_event.type)};
-    case KVM_EXIT_INTERNAL_ERROR:
-      return MachineEnd{EndReason::kInternalError,
-                        fmt::format("vCPU {}, suberror {}", vcpu_.id(), run.internal.suberror)};
-    case KVM_EXIT_FAIL_ENTRY:
-      return MachineEnd{EndReason::kInternalError,
-                        fmt::format("vCPU {} could not enter the guest, hardware reason {:#x}",
-                                    vcpu_.id(), run.fail_entry.hardware_entry_failure_reason)};
     default:
-      return MachineEnd{EndReason::kUnknownExit,
-                        fmt::format("vCPU {}, exit reason {}", vcpu_.id(), run.exit_reason)};
+      return EndOf(run, vcpu_.id());
   }
 }
 
