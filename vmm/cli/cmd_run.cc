@@ -73,6 +73,9 @@ void AddRunCommand(CLI::App& app, RunArguments& arguments) {
   command->add_option("--vcpus", arguments.vcpus, "The guest's CPUs, 1 to 32")->type_name("N");
   command->add_option("--timeout", arguments.timeout, "For one invocation, such as 3s or 500ms")
       ->type_name("TIME");
+  command->add_option("--net", arguments.nets, "A network device on a tap; several are possible")
+      ->type_name("tap=NAME[,KEY=VALUE...]")
+      ->allow_extra_args(false);
   command->add_option("--kernel", arguments.kernel, "A guest kernel, or a bundle directory")
       ->type_name("PATH");
   command
@@ -141,6 +144,9 @@ Result<RunOptions> PrepareRun(const RunArguments& arguments) {
       },
       "--timeout"));
   if (options.memory_mib) TRY(CheckHostMemory(*options.memory_mib));
+
+  options.nets = TRY(ParseNets(arguments.nets));
+  TRY(CheckNets(options.nets));
 
   options.event = TRY(ReadEvent(arguments.event));
   const std::string kernel = arguments.kernel.empty() ? TRY(FindDefaultKernel()) : arguments.kernel;

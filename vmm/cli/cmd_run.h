@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "vmm/cli/options.h"
@@ -19,6 +20,7 @@ struct RunArguments {
   std::string memory;
   std::string vcpus;
   std::string timeout;
+  std::vector<std::string> nets;
   std::string kernel;
   std::string guest_directory;
   std::string metrics;

@@ -19,7 +19,8 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  mayfly vm --kernel vmlinux --initrd initrd.cpio --cmdline 'console=ttyS0'\n"
     "  mayfly vm --kernel vmlinux --disk root.img --disk data.img,ro --memory 1G --vcpus 2\n"
-    "  mayfly vm --config machine.json --vsock /tmp/vm.sock,cid=5\n";
+    "  mayfly vm --config machine.json --vsock /tmp/vm.sock,cid=5\n"
+    "  mayfly vm --kernel vmlinux --net tap=tap0,address=172.31.0.2/30,gateway=172.31.0.1\n";
 
 // "PATH", "PATH,ro" or "PATH,rw"; any other comma is part of the path.
 Result<DiskOptions> ParseDisk(const std::string& text) {
@@ -80,6 +81,7 @@ Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
   }
   if (!arguments.disks.empty()) options.disks.clear();
   for (const std::string& disk : arguments.disks) options.disks.push_back(TRY(ParseDisk(disk)));
+  if (!arguments.nets.empty()) options.nets = TRY(ParseNets(arguments.nets));
   if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
   if (arguments.rng) options.rng = true;
   options.metrics = arguments.metrics;
@@ -126,6 +128,22 @@ Result<void> CheckVsock(const VsockOptions& vsock) {
   return {};
 }
 
+// The kernel configures one interface by its command line: the first.
+Result<void> AddKernelAddress(VmOptions& options) {
+  for (size_t i = 0; i < options.nets.size(); ++i) {
+    const InterfaceAddress& address = options.nets[i].address;
+    if (address.address.empty()) continue;
+    if (i != 0) {
+      return Fail(
+          ErrorCode::kInvalidArgument,
+          fmt::format("net {}: address: the kernel takes one for the first device only", i));
+    }
+    options.command_line += " " + KernelIpParameter(address, "eth0");
+    TRY(CheckCommandLine(options.command_line));
+  }
+  return {};
+}
+
 }  // namespace
 
 void AddVmCommand(CLI::App& app, VmArguments& arguments) {
@@ -144,6 +162,9 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
   // One value an option: without this, a path behind --disk would be taken for another disk.
   command->add_option("--disk", arguments.disks, "A raw disk image; may be given several times")
       ->type_name("PATH[,ro]")
+      ->allow_extra_args(false);
+  command->add_option("--net", arguments.nets, "A network device on a tap; several are possible")
+      ->type_name("tap=NAME[,KEY=VALUE...]")
       ->allow_extra_args(false);
   command->add_option("--vsock", arguments.vsock, "A Unix socket to reach the guest's vsock by")
       ->type_name("PATH[,cid=N][,allow=PORTS]");
@@ -171,6 +192,8 @@ Result<VmOptions> PrepareVm(const VmArguments& arguments) {
   }
   TRY(CheckHostMemory(options.memory_mib));
   TRY(CheckDisks(options.disks));
+  TRY(CheckNets(options.nets));
+  TRY(AddKernelAddress(options));
   if (options.vsock) TRY(CheckVsock(*options.vsock));
   if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
   return options;

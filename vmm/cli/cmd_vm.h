@@ -22,6 +22,7 @@ struct VmArguments {
   std::string memory;
   std::string vcpus;
   std::vector<std::string> disks;
+  std::vector<std::string> nets;
   std::string vsock;
   std::string metrics;
   bool rng = false;
@@ -31,7 +32,7 @@ struct VmArguments {
 void AddVmCommand(CLI::App& app, VmArguments& arguments);
 
 // Reads the configuration file, puts the flags over it (a flag replaces what the file says, --disk
-// the whole list), and checks the result against this host.
+// and --net the whole list), and checks the result against this host.
 Result<VmOptions> PrepareVm(const VmArguments& arguments);
 
 }  // namespace mayfly

@@ -84,6 +84,10 @@ Result<void> ParseDevices(const JsonObject& object, const std::string& directory
       options.disks.push_back(TRY(ParseDisk(element, directory)));
     }
   }
+  if (const auto nets = object.Find("nets")) {
+    const std::vector<JsonValue> elements = TRY(nets->AsArray(NetOptions::kMostNets));
+    for (const JsonValue& element : elements) options.nets.push_back(TRY(ParseNet(element)));
+  }
   if (const auto vsock = object.Find("vsock")) {
     options.vsock = TRY(ParseVsock(*vsock, directory));
   }
@@ -98,7 +102,7 @@ Result<VmOptions> ParseMachineConfig(std::string_view text, const std::string& n
   const JsonDocument document = TRY(JsonDocument::Parse(text, name, ErrorCode::kInvalidArgument));
   const JsonObject object = TRY(document.root().AsObject());
   TRY(object.RefuseKeysOtherThan(
-      {"kernel", "initrd", "cmdline", "memory_mib", "vcpus", "disks", "vsock", "rng"}));
+      {"kernel", "initrd", "cmdline", "memory_mib", "vcpus", "disks", "nets", "vsock", "rng"}));
   VmOptions options;
   TRY(ParseKernel(object, directory, options));
   TRY(ParseCpuAndMemory(object, options));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "devices/virtio/vsock/port_range.h"
+#include "vmm/cli/net_options.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {
@@ -29,6 +30,7 @@ struct RunOptions {
   std::optional<uint32_t> memory_mib;
   std::optional<uint32_t> vcpus;
   std::optional<uint32_t> timeout_ms;
+  std::vector<NetOptions> nets;
   KernelBundle kernel;
   GuestPrograms guest;
 };
@@ -69,6 +71,7 @@ struct VmOptions {
   uint64_t memory_mib = 128;
   uint32_t vcpus = 1;
   std::vector<DiskOptions> disks{};
+  std::vector<NetOptions> nets{};
   std::optional<VsockOptions> vsock{};
   bool rng = false;
   std::string metrics{};  // Where to write them; empty: nowhere.

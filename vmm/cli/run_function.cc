@@ -11,6 +11,7 @@
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/invocation_report.h"
 #include "vmm/cli/metrics_file.h"
+#include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/control/function_session.h"
@@ -35,6 +36,10 @@ Result<FunctionMachineConfig> ConfigOf(const RunOptions& options, const Function
   config.kernel = options.kernel.kernel;
   config.initrd =
       TRY(BuildInitrd({options.guest.init, options.guest.handler, options.kernel.modules}));
+  for (const NetOptions& net : options.nets) {
+    config.nets.push_back(NetConfigOf(net));
+    config.addresses.push_back(net.address);
+  }
   if (options.console) config.console_output = STDERR_FILENO;
   return config;
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/metrics_file.h"
+#include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/terminal.h"
@@ -25,6 +26,7 @@ MachineConfig ConfigOf(const VmOptions& options) {
   for (const DiskOptions& disk : options.disks) {
     config.disks.push_back({disk.path, disk.read_only, UniqueFd()});
   }
+  for (const NetOptions& net : options.nets) config.nets.push_back(NetConfigOf(net));
   if (const auto& vsock = options.vsock) {
     config.vsock = VsockConfig{vsock->cid, vsock->path, nullptr, vsock->allow};
   }

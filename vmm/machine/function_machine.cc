@@ -16,8 +16,36 @@ constexpr char kCommandLine[] =
     "quiet panic=-1 reboot=a pci=off tsc=reliable no_timer_check random.trust_cpu=on "
     "8250.nr_uarts={}{}";
 
+using Allocator = rapidjson::Document::AllocatorType;
+
+rapidjson::Value StringValue(const std::string& text, Allocator& allocator) {
+  return {text.data(), static_cast<rapidjson::SizeType>(text.size()), allocator};
+}
+
+// An object for each interface that init is to configure.
+rapidjson::Value NetworkJson(const std::vector<InterfaceAddress>& addresses, Allocator& allocator) {
+  rapidjson::Value network(rapidjson::kArrayType);
+  for (size_t i = 0; i < addresses.size(); ++i) {
+    const InterfaceAddress& address = addresses[i];
+    if (address.address.empty()) continue;
+    rapidjson::Value dns(rapidjson::kArrayType);
+    for (const std::string& server : address.dns) {
+      dns.PushBack(StringValue(server, allocator), allocator);
+    }
+    rapidjson::Value interface(rapidjson::kObjectType);
+    interface.AddMember("interface", StringValue(fmt::format("eth{}", i), allocator), allocator);
+    interface.AddMember("address", StringValue(address.address, allocator), allocator);
+    interface.AddMember("prefix", address.prefix, allocator);
+    interface.AddMember("gateway", StringValue(address.gateway, allocator), allocator);
+    interface.AddMember("dns", dns, allocator);
+    network.PushBack(interface, allocator);
+  }
+  return network;
+}
+
 // The description, and what init needs to know besides.
-std::string LoadJson(const FunctionDescription& description) {
+std::string LoadJson(const FunctionDescription& description,
+                     const std::vector<InterfaceAddress>& addresses) {
   rapidjson::Document document;
   document.Parse(Serialize(description).c_str());
   auto& allocator = document.GetAllocator();
@@ -27,6 +55,7 @@ std::string LoadJson(const FunctionDescription& description) {
       static_cast<int64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()),
       allocator);
   document.AddMember("device", "/dev/vda", allocator);
+  document.AddMember("network", NetworkJson(addresses, allocator), allocator);
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
   document.Accept(writer);
@@ -36,16 +65,19 @@ std::string LoadJson(const FunctionDescription& description) {
 }  // namespace
 
 FunctionMachine::FunctionMachine(FunctionDescription description,
+                                 std::vector<InterfaceAddress> addresses,
                                  FunctionSession::LogCallback on_log)
-    : description_(std::move(description)), session_(&channel_, std::move(on_log)) {}
+    : description_(std::move(description)),
+      addresses_(std::move(addresses)),
+      session_(&channel_, std::move(on_log)) {}
 
 FunctionMachine::~FunctionMachine() { Stop(); }
 
 Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Boot(FunctionMachineConfig config,
                                                                FunctionSession::LogCallback on_log,
                                                                LogSink* log) {
-  std::unique_ptr<FunctionMachine> self(
-      new FunctionMachine(std::move(config.description), std::move(on_log)));
+  std::unique_ptr<FunctionMachine> self(new FunctionMachine(
+      std::move(config.description), std::move(config.addresses), std::move(on_log)));
   const bool console = config.console_output >= 0;
   MachineConfig machine;
   machine.memory_bytes = uint64_t{self->description_.memory_mib} << 20;
@@ -55,6 +87,7 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Boot(FunctionMachineCo
   machine.command_line =
       fmt::format(kCommandLine, console ? 1 : 0, console ? " console=ttyS0 mayfly.console=1" : "");
   machine.disks.push_back({config.image_name, true, std::move(config.image)});
+  machine.nets = std::move(config.nets);
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
@@ -73,7 +106,7 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Boot(FunctionMachineCo
 Result<void> FunctionMachine::Load() {
   TRY(session_.WaitHello(timings_.created + kBootTimeout));
   timings_.hello = std::chrono::steady_clock::now();
-  TRY(session_.Load(LoadJson(description_)));
+  TRY(session_.Load(LoadJson(description_, addresses_)));
   timings_.ready = std::chrono::steady_clock::now();
   return {};
 }

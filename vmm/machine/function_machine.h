@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/log.h"
+#include "vmm/config/interface_address.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/control/function_session.h"
 #include "vmm/function/description.h"
@@ -18,6 +19,8 @@ struct FunctionMachineConfig {
   std::string kernel;
   std::vector<uint8_t> initrd;
   int console_output = -1;  // Borrowed; -1: the guest has no console.
+  std::vector<NetConfig> nets;
+  std::vector<InterfaceAddress> addresses;  // What init gives eth0, eth1 ...: those of `nets`.
 };
 
 // A machine with one function in it: booted from a kernel, driven over the control channel. One
@@ -57,9 +60,11 @@ class FunctionMachine {
   [[nodiscard]] const Timings& timings() const { return timings_; }
 
  private:
-  FunctionMachine(FunctionDescription description, FunctionSession::LogCallback on_log);
+  FunctionMachine(FunctionDescription description, std::vector<InterfaceAddress> addresses,
+                  FunctionSession::LogCallback on_log);
 
   const FunctionDescription description_;
+  const std::vector<InterfaceAddress> addresses_;
   ControlChannel channel_;
   FunctionSession session_;
   Timings timings_{};

@@ -53,6 +53,12 @@ void Machine::Stop() {
   AnnounceEnd();
 }
 
+bool Machine::SetLink(size_t index, bool up) {
+  if (index >= parts_.nets.size()) return false;
+  parts_.nets[index]->SetLink(up);
+  return true;
+}
+
 MachineEnd Machine::Wait() { return WaitOr(*parts_.end); }
 
 MachineEnd Machine::WaitOr(const EndLatch& other) {

@@ -16,6 +16,7 @@
 #include "devices/legacy/serial_output.h"
 #include "devices/metrics.h"
 #include "devices/virtio/mmio_transport.h"
+#include "devices/virtio/net/net.h"
 #include "devices/virtio/vsock/host_sockets.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/ioapic_routes.h"
@@ -51,7 +52,8 @@ class Machine {
     std::unique_ptr<SerialInput> serial_input;
     std::unique_ptr<HostSockets> host_sockets;
     std::vector<std::unique_ptr<MmioTransport>> transports;
-    MetricsRegistry metrics;  // Borrows from the devices above.
+    std::vector<NetDevice*> nets;  // Borrowed from their transports.
+    MetricsRegistry metrics;       // Borrows from the devices above.
     std::unique_ptr<Bus> pio;
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
@@ -74,6 +76,9 @@ class Machine {
   // Ends the machine with EndReason::kStopped, unless it has ended already, and waits for its
   // threads. Idempotent.
   void Stop();
+
+  // Plugs the cable of network device `index`, counted from 0, in or out. False if it has none.
+  bool SetLink(size_t index, bool up);
 
   // Waits for the machine's end.
   MachineEnd Wait();

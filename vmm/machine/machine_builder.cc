@@ -6,6 +6,8 @@
 #include "base/file.h"
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/blk/file_backend.h"
+#include "devices/virtio/net/net.h"
+#include "devices/virtio/net/tap_backend.h"
 #include "devices/virtio/rng/rng.h"
 #include "devices/virtio/vsock/vsock.h"
 #include "vmm/boot/boot_info.h"
@@ -25,6 +27,14 @@ AcpiPowerPorts PowerPorts() {
           static_cast<uint16_t>(layout::kAcpiPmPort + AcpiPm::kSleepStatus),
           static_cast<uint16_t>(layout::kAcpiPmPort + AcpiPm::kReset), AcpiPm::kResetValue,
           AcpiPm::kSleepTypeS5};
+}
+
+// Locally administered, of one station.
+Result<MacAddress> RandomMac() {
+  MacAddress mac{};
+  TRY(HostEntropy().Fill(mac));
+  mac[0] = static_cast<uint8_t>((mac[0] & 0xfc) | 2);
+  return mac;
 }
 
 }  // namespace
@@ -55,7 +65,7 @@ Result<void> MachineBuilder::CheckConfig() const {
                 fmt::format("memory: {} MiB, but {} MiB are the least", config_.memory_bytes >> 20,
                             MachineConfig::kLeastMemory >> 20));
   }
-  struct sysinfo host {};
+  struct sysinfo host{};
   if (::sysinfo(&host) != 0) return FailErrno("sysinfo");
   const uint64_t host_bytes = uint64_t{host.totalram} * host.mem_unit;
   if (config_.memory_bytes > host_bytes) {
@@ -63,7 +73,8 @@ Result<void> MachineBuilder::CheckConfig() const {
                 fmt::format("memory: {} MiB, but this host has {} MiB", config_.memory_bytes >> 20,
                             host_bytes >> 20));
   }
-  const size_t devices = config_.disks.size() + (config_.vsock ? 1 : 0) + (config_.rng ? 1 : 0);
+  const size_t devices =
+      config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) + (config_.rng ? 1 : 0);
   if (devices > layout::kMaxVirtioDevices) {
     return Fail(ErrorCode::kInvalidArgument, fmt::format("devices: {}, but {} are the most",
                                                          devices, layout::kMaxVirtioDevices));
@@ -105,14 +116,13 @@ Result<void> MachineBuilder::AddLegacyDevices() {
   TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
 
   // The port is there without a console too: a kernel that probes for it finds it working.
-  parts_.serial_output =
-      std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
+  parts_.serial_output = std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
   InterruptLine* line = TRY(AddLine(layout::kSerialGsi));
   parts_.serial = TRY(Serial::Create({line, parts_.serial_output.get()}));
   TRY(parts_.pio->Insert(layout::kSerialPort, Serial::kSize, parts_.serial.get()));
   if (config_.serial_input >= 0) {
-    parts_.serial_input = TRY(
-        SerialInput::Create(config_.serial_input, parts_.serial.get(), parts_.loop.get()));
+    parts_.serial_input =
+        TRY(SerialInput::Create(config_.serial_input, parts_.serial.get(), parts_.loop.get()));
   }
   acpi_.serial = true;
   return {};
@@ -120,6 +130,7 @@ Result<void> MachineBuilder::AddLegacyDevices() {
 
 Result<void> MachineBuilder::AddVirtioDevices() {
   for (DiskConfig& disk : config_.disks) TRY(AddDisk(std::move(disk)));
+  for (NetConfig& net : config_.nets) TRY(AddNet(std::move(net)));
   if (config_.vsock) TRY(AddVsock(*config_.vsock));
   if (config_.rng) TRY(AddRng());
   return {};
@@ -156,6 +167,30 @@ Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   return AddTransport(name, TRY(BlkDevice::Create(std::move(resources))), KickMode::kLoop);
 }
 
+Result<void> MachineBuilder::AddNet(NetConfig net) {
+  const std::string name = fmt::format("net{}", parts_.nets.size());
+  NetDevice::Resources resources;
+  resources.name = name;
+  resources.backend = TRY(
+      WithContext(net.fd.valid() ? TapBackend::Create(std::move(net.fd), net.tap, parts_.loop.get())
+                                 : TapBackend::Open(net.tap, parts_.loop.get()),
+                  name));
+  resources.loop = parts_.loop.get();
+  resources.receive_limits = net.receive_limits;
+  resources.transmit_limits = net.transmit_limits;
+  resources.filter_source = net.filter_source;
+  resources.log = log_;
+  const MacAddress mac = net.mac ? *net.mac : TRY(WithContext(RandomMac(), name));
+  auto device = TRY(NetDevice::Create(std::move(resources), {mac, net.mtu, net.link_up}));
+  NetDevice* const added = device.get();
+  parts_.nets.push_back(added);
+  TRY(AddTransport(name, std::move(device), KickMode::kLoop));
+  added->OnConfigChange(
+      [transport = parts_.transports.back().get()] { transport->ConfigChanged(); });
+  parts_.metrics.Add("net", name, &added->metrics());
+  return {};
+}
+
 Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
   VsockDevice::Resources resources;
   resources.name = "vsock";
@@ -163,10 +198,8 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
   resources.log = log_;
   if (config.control != nullptr) resources.services.emplace(control::kPort, config.control);
   if (!config.path.empty()) {
-    parts_.host_sockets =
-        TRY(WithContext(HostSockets::Create(config.path, config.allowed_ports,
-                                                          parts_.loop.get(), log_),
-                                      "vsock"));
+    parts_.host_sockets = TRY(WithContext(
+        HostSockets::Create(config.path, config.allowed_ports, parts_.loop.get(), log_), "vsock"));
     resources.host = parts_.host_sockets.get();
   }
   auto device = TRY(VsockDevice::Create(std::move(resources), VsockState{config.guest_cid}));

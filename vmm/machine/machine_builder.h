@@ -30,6 +30,7 @@ class MachineBuilder {
   Result<void> AddLegacyDevices();
   Result<void> AddVirtioDevices();
   Result<void> AddDisk(DiskConfig disk);
+  Result<void> AddNet(NetConfig net);
   Result<void> AddVsock(const VsockConfig& config);
   Result<void> AddRng();
   Result<void> AddTransport(std::string name, std::unique_ptr<VirtioDevice> device,

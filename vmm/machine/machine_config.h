@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "devices/rate_limiter.h"
+#include "devices/virtio/net/net_state.h"
 #include "devices/virtio/vsock/port_range.h"
 
 namespace mayfly {
@@ -17,6 +19,17 @@ struct DiskConfig {
   bool read_only = false;
   // If valid, the disk itself; `path` is then only a name.
   UniqueFd fd;
+};
+
+struct NetConfig {
+  std::string tap;                // Its name; with `fd` only for errors.
+  UniqueFd fd;                    // If valid, the tap itself, attached: see TapBackend::Create().
+  std::optional<MacAddress> mac;  // Nothing: a random one.
+  uint16_t mtu = 0;               // 0: not offered.
+  bool link_up = true;
+  bool filter_source = false;  // See NetDevice::Resources.
+  RateLimits receive_limits;
+  RateLimits transmit_limits;
 };
 
 struct VsockConfig {
@@ -42,6 +55,7 @@ struct MachineConfig {
   std::vector<uint8_t> initrd;  // Instead of a file.
   std::string command_line;
   std::vector<DiskConfig> disks;
+  std::vector<NetConfig> nets;
   std::optional<VsockConfig> vsock;
   bool rng = false;
   // Borrowed descriptors for the first serial port; -1: output is dropped, there is no input.

@@ -90,6 +90,28 @@ TEST(PrepareVmTest, DiskOfAnotherKindIsRefused) {
   EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "9 disks, 8 are the most allowed"));
 }
 
+TEST(PrepareVmTest, NetsReplaceTheFilesAndTheFirstAddressGoesToTheKernel) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.config = scratch.Write("vm.json", R"({"nets": [{"tap": "gone"}], "cmdline": "quiet"})");
+  arguments.nets = {"tap=a,address=10.0.0.2/24", "tap=b"};
+  const auto options = PrepareVm(arguments);
+  ASSERT_TRUE(options) << options.error().message();
+  EXPECT_EQ(options->nets.size(), 2u);
+  EXPECT_EQ(options->command_line, "quiet ip=10.0.0.2:::255.255.255.0::eth0:off");
+}
+
+TEST(PrepareVmTest, NetsOutsideOfTheLimitsAreRefused) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.nets = {"tap=a,mtu=1"};
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--net: mtu: \"1\": expected"));
+  arguments.nets = {"tap=a", "tap=b,address=10.0.0.2/24"};
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "net 1: address: the kernel takes one"));
+  arguments.nets = std::vector<std::string>(9, "tap=a");
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "9 devices, 8 are the most allowed"));
+}
+
 TEST(PrepareVmTest, VsockTakesACid) {
   const Scratch scratch;
   VmArguments arguments = GoodArguments(scratch);
