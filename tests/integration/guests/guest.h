@@ -112,7 +112,7 @@ enum {
 
 #define VIRTIO_BASE 0xd0000000ULL
 #define VIRTIO_STRIDE 0x1000ULL
-enum { ID_BLOCK = 2, ID_ENTROPY = 4, ID_VSOCK = 19 };
+enum { ID_NET = 1, ID_BLOCK = 2, ID_ENTROPY = 4, ID_VSOCK = 19 };
 
 // Finds the `nth` device of this kind (0 is the first) and brings it to DRIVER_OK with
 // `queue_count` queues. False if there is none.
