@@ -91,6 +91,13 @@ void EventLoop::Stop() {
 }
 
 Result<void> EventLoop::Run() {
+  runner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  const Result<void> ran = RunUntilStopped();
+  runner_.store(std::thread::id(), std::memory_order_relaxed);
+  return ran;
+}
+
+Result<void> EventLoop::RunUntilStopped() {
   std::array<epoll_event, 64> events;
   while (true) {
     {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "base/event_fd.h"
@@ -45,6 +47,10 @@ class EventLoop {
   // Dispatches until Stop(). Fails only if epoll does.
   Result<void> Run();
   void Stop();
+  // True on the thread that is in Run().
+  [[nodiscard]] bool IsCurrentThread() const {
+    return runner_.load(std::memory_order_relaxed) == std::this_thread::get_id();
+  }
 
  private:
   struct WatchEntry {
@@ -58,6 +64,7 @@ class EventLoop {
 
   EventLoop(UniqueFd epoll, EventFd wakeup)
       : epoll_(std::move(epoll)), wakeup_(std::move(wakeup)) {}
+  Result<void> RunUntilStopped();
   void Dispatch(uint64_t id, uint32_t events);
   void RunDueTimers();
   void RunPosted();
@@ -65,6 +72,7 @@ class EventLoop {
 
   UniqueFd epoll_;
   EventFd wakeup_;
+  std::atomic<std::thread::id> runner_{};
 
   Mutex mutex_;
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;

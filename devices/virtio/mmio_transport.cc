@@ -337,9 +337,25 @@ void MmioTransport::ProcessPending() {
 }
 
 void MmioTransport::ProcessLocked(uint32_t queues) {
+  if (paused_) {
+    pending_kicks_.fetch_or(queues, std::memory_order_acq_rel);
+    return;
+  }
   for (uint16_t index = 0; queues != 0; ++index, queues >>= 1) {
     if ((queues & 1) != 0 && activated_ && live()) device_->ProcessQueue(index);
   }
+}
+
+void MmioTransport::Pause() {
+  MutexLock lock(mutex_);
+  paused_ = true;
+  if (activated_) device_->Drain();
+}
+
+void MmioTransport::Resume() {
+  MutexLock lock(mutex_);
+  paused_ = false;
+  if (pending_kicks_.load(std::memory_order_acquire) != 0) kick_event_.Signal();
 }
 
 void MmioTransport::UsedBuffers() { RaiseInterrupt(kInterruptUsedBuffer); }

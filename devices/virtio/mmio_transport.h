@@ -82,6 +82,11 @@ class MmioTransport final : public BusDevice, private QueueEvents {
 
   [[nodiscard]] const MmioMetrics& metrics() const { return metrics_; }
 
+  // With the vCPUs paused: nothing is in flight when it returns, and what the driver has asked for
+  // waits for Resume().
+  void Pause();
+  void Resume();
+
   // With the vCPUs paused, and the loop idle or stopped.
   [[nodiscard]] State Save() const;
 
@@ -137,6 +142,7 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   // All other registers; the fields that are atomics above are filled in by Save().
   State registers_ GUARDED_BY(mutex_);
   bool activated_ GUARDED_BY(mutex_) = false;
+  bool paused_ GUARDED_BY(mutex_) = false;
   const std::unique_ptr<VirtioDevice> device_;
 };
 

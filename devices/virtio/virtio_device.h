@@ -38,6 +38,9 @@ class VirtioDevice {
   // Lets go of the queues and of everything in flight before it returns (2.4.1). Back to the state
   // before Activate().
   virtual void Reset() = 0;
+  // Waits until nothing is in flight and all of it is in the used rings, for a machine that is
+  // paused: no ProcessQueue() comes before it runs again.
+  virtual void Drain() {}
 
   // How far each queue has come; only between Activate() and Reset(), with the machine paused. The
   // transport saves it and hands the same queues to Activate() after a restore.

@@ -132,10 +132,10 @@ Result<Virtqueue> Virtqueue::Create(const VirtqueueState& state, uint16_t max_si
   return Virtqueue(state, event_index, memory, events);
 }
 
-std::optional<DescriptorChain> Virtqueue::Pop() {
+std::optional<DescriptorChain> Virtqueue::Pop(WhenEmpty when_empty) {
   if (broken_ || state_.size == 0) return std::nullopt;
   if (CountAvailable() == 0) {
-    if (broken_ || !event_index_) return std::nullopt;
+    if (broken_ || !event_index_ || when_empty == WhenEmpty::kStayQuiet) return std::nullopt;
     // Ask to be kicked for the next chain, then look once more (2.7.10): the fence makes sure that
     // either we see a chain that was added meanwhile, or its driver sees our wish.
     CHECK(memory_->StoreRelease16(GuestAddress{state_.used_ring} + UsedEnd(state_.size),

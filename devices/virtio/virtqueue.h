@@ -98,6 +98,12 @@ struct VirtqueueState {
   bool operator==(const VirtqueueState&) const = default;
 };
 
+// What Virtqueue::Pop() does about an empty queue.
+enum class WhenEmpty {
+  kAskForKick,  // The driver kicks for the next chain.
+  kStayQuiet,   // It need not: the device looks again by itself, when something else is done.
+};
+
 // The device's end of a split virtqueue (virtio 1.2, section 2.7). No indirect descriptors. Not
 // synchronised: it belongs to its device, which calls it under its own mutex. `memory` and `events`
 // must outlive it.
@@ -112,10 +118,10 @@ class Virtqueue {
   Virtqueue(const Virtqueue&) = delete;
   Virtqueue& operator=(const Virtqueue&) = delete;
 
-  // The next request, or nothing if there is none. When it returns nothing, the driver has been
-  // asked to kick for the next buffer. A chain or an index that breaks the specification breaks the
+  // The next request, or nothing if there is none; then the driver has been asked to kick for the
+  // next one, unless told otherwise. A chain or an index that breaks the specification breaks the
   // queue: NeedsReset() is called once, and no chain comes out of it any more.
-  std::optional<DescriptorChain> Pop();
+  std::optional<DescriptorChain> Pop(WhenEmpty when_empty = WhenEmpty::kAskForKick);
 
   // Puts the newest chain that Pop() gave back, as if it had not been taken. Only for the last one,
   // and only before the next Pop().

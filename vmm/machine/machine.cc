@@ -37,11 +37,13 @@ void Machine::AnnounceEnd() {
 }
 
 void Machine::Resume() {
+  for (const auto& transport : parts_.transports) transport->Resume();
   for (const auto& vcpu : vcpu_threads_) vcpu->Resume();
 }
 
 void Machine::Pause() {
   for (const auto& vcpu : vcpu_threads_) vcpu->Pause();
+  for (const auto& transport : parts_.transports) transport->Pause();
 }
 
 void Machine::Stop() {

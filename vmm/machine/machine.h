@@ -71,7 +71,7 @@ class Machine {
 
   // Lets the vCPUs run, at the start and after Pause().
   void Resume();
-  // Returns when no vCPU is in the guest any more.
+  // Returns when no vCPU is in the guest any more and no device has requests in flight.
   void Pause();
   // Ends the machine with EndReason::kStopped, unless it has ended already, and waits for its
   // threads. Idempotent.

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "devices/virtio/blk/blk.h"
-#include "devices/virtio/blk/file_backend.h"
+#include "devices/virtio/blk/open_backend.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/net/tap_backend.h"
 #include "devices/virtio/rng/rng.h"
@@ -159,12 +159,18 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
 
 Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   const std::string name = fmt::format("disk{}", parts_.transports.size());
-  auto backend = TRY(WithContext(
-      disk.fd.valid() ? FileBackend::Create(std::move(disk.fd), disk.path, disk.read_only, name)
-                      : FileBackend::Open(disk.path, disk.read_only, name),
-      name));
-  BlkDevice::Resources resources{name, std::move(backend), log_};
-  return AddTransport(name, TRY(BlkDevice::Create(std::move(resources))), KickMode::kLoop);
+  DiskSource source{disk.path, disk.read_only, std::move(disk.fd)};
+  BlkDevice::Resources resources;
+  resources.name = name;
+  resources.backend = TRY(WithContext(OpenBlkBackend(std::move(source)), name));
+  resources.loop = parts_.loop.get();
+  resources.log = log_;
+  resources.options.serial = name;
+  auto device = TRY(BlkDevice::Create(std::move(resources)));
+  const BlkMetrics* const metrics = &device->metrics();
+  TRY(AddTransport(name, std::move(device), KickMode::kInline));
+  parts_.metrics.Add("blk", name, metrics);
+  return {};
 }
 
 Result<void> MachineBuilder::AddNet(NetConfig net) {

@@ -1,45 +1,106 @@
 #include "devices/virtio/blk/blk.h"
 
-#include <algorithm>
+#include <sys/epoll.h>
 
-#include "base/arithmetic.h"
+#include <algorithm>
+#include <bit>
+
 #include "base/bytes.h"
 #include "base/check.h"
 #include "devices/virtio/blk/blk_abi.h"
 #include "devices/virtio/config_space.h"
 
 namespace mayfly {
+namespace {
+
+Result<void> CheckOptions(const BlkDevice::Resources& resources) {
+  const BlkOptions& options = resources.options;
+  if (options.queues < 1 || options.queues > BlkDevice::kMostQueues) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: {} queues, but 1 to {} are possible", resources.name,
+                            options.queues, BlkDevice::kMostQueues));
+  }
+  if (options.block_size != 512 && options.block_size != 4096) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: a block size of {}, but 512 and 4096 are possible", resources.name,
+                            options.block_size));
+  }
+  return {};
+}
+
+Result<void> CheckState(const BlkState& state, const BlkState& now, const std::string& name) {
+  if (state == BlkState{} || state == now) return {};
+  if (state.capacity_sectors != now.capacity_sectors) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: capacity_sectors is {} in the snapshot, the disk has {}", name,
+                            state.capacity_sectors, now.capacity_sectors));
+  }
+  if (state.read_only != now.read_only) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: read_only is {} in the snapshot, {} for the disk", name,
+                            state.read_only, now.read_only));
+  }
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("{}: block_size is {} in the snapshot, {} for the disk", name,
+                          state.block_size, now.block_size));
+}
+
+}  // namespace
 
 Result<std::unique_ptr<BlkDevice>> BlkDevice::Create(Resources resources, const BlkState& state) {
-  CHECK(resources.backend != nullptr);
-  // A last part of a sector is not part of the disk.
-  const uint64_t capacity = resources.backend->size() / kSectorSize;
-  const bool read_only = resources.backend->read_only();
-  if (state != BlkState{}) {
-    if (state.capacity_sectors != capacity) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: capacity_sectors is {} in the snapshot, the disk has {}",
-                              resources.name, state.capacity_sectors, capacity));
-    }
-    if (state.read_only != read_only) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: read_only is {} in the snapshot, {} for the disk",
-                              resources.name, state.read_only, read_only));
-    }
-  }
-  return std::unique_ptr<BlkDevice>(new BlkDevice(std::move(resources), capacity));
+  CHECK(resources.backend != nullptr && resources.loop != nullptr);
+  TRY(CheckOptions(resources));
+  const std::string name = resources.name;
+  // A last part of a block is not part of the disk.
+  const uint64_t block = resources.options.block_size;
+  const uint64_t capacity = resources.backend->info().size / block * (block / kSectorSize);
+  std::unique_ptr<BlkDevice> device(new BlkDevice(std::move(resources), capacity));
+  TRY(CheckState(state, device->Save(), name));
+  BlkDevice* const self = device.get();
+  self->watch_ = TRY(WithContext(self->loop_->Watch(self->backend_->completion_fd(), EPOLLIN,
+                                                    [self](uint32_t) { self->OnCompletions(); }),
+                                 name));
+  return device;
+}
+
+BlkDevice::BlkDevice(Resources resources, uint64_t capacity_sectors)
+    : backend_(std::move(resources.backend)),
+      loop_(resources.loop),
+      log_(resources.log, resources.name),
+      options_(std::move(resources.options)),
+      limits_{capacity_sectors, backend_->info().read_only},
+      queue_sizes_(options_.queues, kQueueSize),
+      limiter_(options_.limits) {}
+
+BlkDevice::~BlkDevice() {
+  if (watch_ != 0) loop_->Remove(watch_);
+  loop_->Cancel(throttle_timer_);
 }
 
 uint64_t BlkDevice::features() const {
-  return blk::kFeatureSegMax | blk::kFeatureBlockSize | blk::kFeatureFlush |
-         (backend_->read_only() ? blk::kFeatureReadOnly : 0);
+  const uint64_t writes = blk::kFeatureDiscard | blk::kFeatureWriteZeroes;
+  return blk::kFeatureSegMax | blk::kFeatureBlockSize | blk::kFeatureFlush | blk::kFeatureTopology |
+         blk::kFeatureMultiQueue | (limits_.read_only ? blk::kFeatureReadOnly : writes);
 }
 
 void BlkDevice::ReadConfig(uint64_t offset, std::span<uint8_t> out) {
+  const DiskInfo& info = backend_->info();
+  const uint32_t physical = std::max(info.physical_block_size, options_.block_size);
   blk::Config config{};
-  config.capacity = capacity_sectors_;
+  config.capacity = limits_.capacity_sectors;
   config.seg_max = kSegmentsMax;
-  config.blk_size = kSectorSize;
+  config.blk_size = options_.block_size;
+  config.physical_block_exp =
+      static_cast<uint8_t>(std::countr_zero(physical) - std::countr_zero(options_.block_size));
+  config.min_io_size = static_cast<uint16_t>(physical / options_.block_size);
+  config.opt_io_size = info.optimal_io_size / options_.block_size;
+  config.num_queues = options_.queues;
+  config.max_discard_sectors = BlkLimits::kMaxDiscardBytes / kSectorSize;
+  config.max_discard_seg = 1;
+  config.discard_sector_alignment = physical / kSectorSize;
+  config.max_write_zeroes_sectors = BlkLimits::kMaxZeroBytes / kSectorSize;
+  config.max_write_zeroes_seg = 1;
+  config.write_zeroes_may_unmap = 1;
   CopyConfig(BytesOf(config), offset, out);
 }
 
@@ -47,120 +108,243 @@ void BlkDevice::ReadConfig(uint64_t offset, std::span<uint8_t> out) {
 void BlkDevice::WriteConfig(uint64_t, std::span<const uint8_t>) {}
 
 void BlkDevice::Activate(std::vector<Virtqueue> queues, uint64_t driver_features) {
-  queue_ = std::move(queues.front());
+  MutexLock lock(mutex_);
+  for (Virtqueue& queue : queues) queues_.push_back({std::move(queue), false, std::nullopt});
   write_back_ = (driver_features & blk::kFeatureFlush) != 0;
+  // After a restore there may be requests for which no kick comes any more: the rate limit, or what
+  // was in flight, had kept them in their queues.
+  queues_.front().virtqueue.ProcessLater();
 }
 
-void BlkDevice::Reset() { queue_.reset(); }
+void BlkDevice::Reset() {
+  MutexLock lock(mutex_);
+  backend_->Drain();
+  backend_->Take(&taken_);
+  taken_.clear();
+  in_flight_.Clear();
+  queues_.clear();
+  loop_->Cancel(throttle_timer_);
+  throttle_timer_ = 0;
+  look_again_ = false;
+}
+
+void BlkDevice::Drain() {
+  MutexLock lock(mutex_);
+  // More than once: a write may go on with a flush.
+  while (!in_flight_.empty()) {
+    backend_->Drain();
+    ReapLocked();
+  }
+  NotifyLocked();
+}
 
 std::vector<VirtqueueState> BlkDevice::SaveQueues() const {
-  CHECK(queue_.has_value());
-  return {queue_->Save()};
+  MutexLock lock(mutex_);
+  CHECK(!queues_.empty());
+  std::vector<VirtqueueState> states;
+  for (const Queue& queue : queues_) states.push_back(queue.virtqueue.Save());
+  return states;
 }
 
-BlkState BlkDevice::Save() const { return {capacity_sectors_, backend_->read_only()}; }
+BlkState BlkDevice::Save() const {
+  return {limits_.capacity_sectors, limits_.read_only, options_.block_size};
+}
 
-void BlkDevice::ProcessQueue(uint16_t) {
+void BlkDevice::ProcessQueue(uint16_t index) {
+  MutexLock lock(mutex_);
+  Queue& queue = queues_[index];
+  const bool on_loop = loop_->IsCurrentThread();
+  if (queue.handed_over && !on_loop) return;
+  Turn turn{.on_loop = on_loop, .read_now = !std::exchange(queue.handed_over, false)};
+  ServeLocked(index, turn);
+  if (turn.submitted) {
+    backend_->Commit();
+    ReapLocked();
+  }
+  NotifyLocked();
+}
+
+void BlkDevice::ServeLocked(uint16_t index, Turn& turn) {
+  Queue& queue = queues_[index];
   // Bounded, because another vCPU can refill the queue as fast as it is emptied.
-  turn_bytes_ = 0;
-  for (uint16_t i = 0; i < kQueueSize && turn_bytes_ < kMaxRequestBytes; ++i) {
-    auto chain = queue_->Pop();
-    if (!chain) {
-      queue_->Notify();
+  for (uint16_t i = 0; i < kQueueSize && turn.bytes < BlkLimits::kMaxRequestBytes; ++i) {
+    if (throttle_timer_ != 0) return;
+    if (in_flight_.full()) {
+      look_again_ = true;
       return;
     }
-    Serve(*std::move(chain));
+    const bool quiet = in_flight_.transfers() >= kQuietDepth;
+    auto chain = queue.virtqueue.Pop(quiet ? WhenEmpty::kStayQuiet : WhenEmpty::kAskForKick);
+    if (!chain) {
+      look_again_ = look_again_ || quiet;
+      return;
+    }
+    if (!ServeChainLocked(index, *std::move(chain), turn)) return;
   }
-  queue_->Notify();
-  queue_->ProcessLater();
+  queue.virtqueue.ProcessLater();
 }
 
-void BlkDevice::Serve(DescriptorChain chain) {
+bool BlkDevice::ServeChainLocked(uint16_t index, DescriptorChain chain, Turn& turn) {
+  Queue& queue = queues_[index];
   if (chain.writable_size() == 0) {
     log_.Warn("a request without room for its status");
-    queue_->Complete(std::move(chain), 0);
-    return;
+    metrics_.rejected.Add();
+    queue.virtqueue.Complete(std::move(chain), 0);
+    return true;
   }
+  DecodedBlkRequest decoded = DecodeBlkRequest(chain, queue.virtqueue.memory(), limits_);
+  if (const auto* answer = std::get_if<BlkAnswer>(&decoded)) {
+    if (answer->status != blk::kStatusOk) metrics_.rejected.Add();
+    AnswerLocked(queue, std::move(chain), answer->status, 0);
+    return true;
+  }
+  if (std::holds_alternative<BlkGetId>(decoded)) {
+    AnswerIdLocked(queue, std::move(chain));
+    return true;
+  }
+  return StartLocked(index, std::move(chain), std::get<BlkRequest>(std::move(decoded)), turn);
+}
+
+bool BlkDevice::StartLocked(uint16_t index, DescriptorChain chain, BlkRequest request, Turn& turn) {
+  Queue& queue = queues_[index];
+  if (!AdmitLocked(queue, request)) {
+    queue.virtqueue.UndoPop(std::move(chain));
+    return false;
+  }
+  turn.bytes += request.length;
+  const auto started = EventLoop::Clock::now();
+  const bool write_through = !write_back_ && request.operation != BlkOperation::kRead;
+  InFlightRequest in_flight{index,          std::move(chain), request.operation,
+                            request.length, write_through,    started};
+  if (turn.read_now && request.operation == BlkOperation::kRead) {
+    if (backend_->ReadNow(request.iovecs, request.offset)) {
+      metrics_.reads_from_cache.Add();
+      CountLocked(in_flight);
+      AnswerLocked(queue, std::move(in_flight.chain), blk::kStatusOk, request.length);
+      return true;
+    }
+    turn.read_now = false;
+  }
+  if (!turn.on_loop) {
+    queue.handed_over = true;
+    queue.paid = request.length;
+    queue.virtqueue.UndoPop(std::move(in_flight.chain));
+    queue.virtqueue.ProcessLater();
+    return false;
+  }
+  request.token = in_flight_.Add(std::move(in_flight));
+  backend_->Submit(std::move(request));
+  turn.submitted = true;
+  return true;
+}
+
+// The driver may have changed the request since it was paid for, so what is more is paid now.
+bool BlkDevice::AdmitLocked(Queue& queue, const BlkRequest& request) {
+  const std::optional<uint64_t> paid = std::exchange(queue.paid, std::nullopt);
+  if (limiter_.unlimited() || (paid && request.length <= *paid)) return true;
+  const auto wait = limiter_.Take(request.length - paid.value_or(0));
+  if (wait <= EventLoop::Clock::duration::zero()) return true;
+  queue.paid = paid;
+  metrics_.throttled.Add();
+  throttle_timer_ = loop_->After(wait, [this] { OnThrottleTimer(); });
+  return false;
+}
+
+void BlkDevice::AnswerIdLocked(Queue& queue, DescriptorChain chain) {
+  // Padded with zeros, not ended by one.
+  std::array<uint8_t, blk::kIdLength> id{};
+  const std::string_view text = std::string_view(options_.serial).substr(0, id.size());
+  std::ranges::copy(text, id.begin());
+  chain.CopyTo(queue.virtqueue.memory(), 0, id);
+  AnswerLocked(queue, std::move(chain), blk::kStatusOk, id.size());
+}
+
+void BlkDevice::AnswerLocked(Queue& queue, DescriptorChain chain, uint8_t status,
+                             uint64_t data_written) {
   const uint32_t data_size = chain.writable_size() - 1;
-  const Outcome outcome = Execute(chain);
   // Last of all, so that it overwrites data if the guest made the two overlap.
-  chain.CopyTo(queue_->memory(), data_size, BytesOf(outcome.status));
+  chain.CopyTo(queue.virtqueue.memory(), data_size, BytesOf(status));
   // The used length counts from the first writable byte (2.7.8.2): the status byte, the last one,
   // is among it only if all that is in front of it was written.
   const uint32_t written =
-      outcome.data_written == data_size ? chain.writable_size() : outcome.data_written;
-  queue_->Complete(std::move(chain), written);
+      data_written == data_size ? data_size + 1 : static_cast<uint32_t>(data_written);
+  queue.virtqueue.Complete(std::move(chain), written);
 }
 
-BlkDevice::Outcome BlkDevice::Execute(const DescriptorChain& chain) {
-  blk::RequestHeader header{};
-  if (chain.CopyFrom(queue_->memory(), 0, MutableBytesOf(header)) != sizeof(header)) {
-    log_.Warn("a request of {} bytes, less than a header", chain.readable_size());
-    return {blk::kStatusIoError, 0};
+void BlkDevice::OnCompletions() {
+  MutexLock lock(mutex_);
+  ReapLocked();
+  NotifyLocked();
+}
+
+void BlkDevice::OnThrottleTimer() {
+  MutexLock lock(mutex_);
+  if (throttle_timer_ == 0) return;  // A reset came first.
+  throttle_timer_ = 0;
+  queues_.front().virtqueue.ProcessLater();
+}
+
+void BlkDevice::ReapLocked() {
+  backend_->Take(&taken_);
+  for (BlkCompletion& completion : taken_) CompleteLocked(std::move(completion));
+  const bool completed = !taken_.empty();
+  taken_.clear();
+  if (completed && std::exchange(look_again_, false)) queues_.front().virtqueue.ProcessLater();
+}
+
+void BlkDevice::CompleteLocked(BlkCompletion completion) {
+  auto request = in_flight_.Take(completion.token);
+  if (!request) return;  // Of before a reset.
+  if (completion.result && request->then_flush) {
+    BlkRequest flush;
+    flush.operation = BlkOperation::kFlush;
+    request->then_flush = false;
+    flush.token = in_flight_.Add(*std::move(request));
+    backend_->Submit(std::move(flush));
+    backend_->Commit();
+    return;
   }
-  switch (header.type) {
-    case blk::kTypeIn:
-      return ReadSectors(chain, header.sector);
-    case blk::kTypeOut:
-      return WriteSectors(chain, header.sector);
-    case blk::kTypeFlush:
-      return Flush();
-    case blk::kTypeGetId:
-      return GetId(chain);
-    default:
-      return {blk::kStatusUnsupported, 0};
+  Queue& queue = queues_[request->queue];
+  if (completion.result) {
+    CountLocked(*request);
+    const bool read = request->operation == BlkOperation::kRead;
+    AnswerLocked(queue, std::move(request->chain), blk::kStatusOk, read ? request->length : 0);
+    return;
+  }
+  log_.Warn("{}", completion.result.error().message());
+  metrics_.errors.Add();
+  const bool optional = request->operation == BlkOperation::kDiscard ||
+                        request->operation == BlkOperation::kWriteZeroes;
+  const bool unsupported = optional && completion.result.error().errno_value() == EOPNOTSUPP;
+  AnswerLocked(queue, std::move(request->chain),
+               unsupported ? blk::kStatusUnsupported : blk::kStatusIoError, 0);
+}
+
+void BlkDevice::CountLocked(const InFlightRequest& request) {
+  metrics_.latency.Observe(EventLoop::Clock::now() - request.started);
+  switch (request.operation) {
+    case BlkOperation::kRead:
+      metrics_.reads.Add();
+      metrics_.read_bytes.Add(request.length);
+      return;
+    case BlkOperation::kWrite:
+      metrics_.writes.Add();
+      metrics_.written_bytes.Add(request.length);
+      return;
+    case BlkOperation::kFlush:
+      metrics_.flushes.Add();
+      return;
+    case BlkOperation::kDiscard:
+      metrics_.discards.Add();
+      return;
+    case BlkOperation::kWriteZeroes:
+      metrics_.write_zeroes.Add();
+      return;
   }
 }
 
-BlkDevice::Outcome BlkDevice::ReadSectors(const DescriptorChain& chain, uint64_t sector) {
-  const uint32_t length = chain.writable_size() - 1;
-  const auto offset = Place(sector, length);
-  if (!offset) return {blk::kStatusIoError, 0};
-  turn_bytes_ += length;
-  const auto iovecs = chain.WritableIovecs(queue_->memory(), 0, length);
-  const uint8_t status = StatusOf(backend_->Read(iovecs, *offset));
-  return {status, status == blk::kStatusOk ? length : 0};
-}
-
-BlkDevice::Outcome BlkDevice::WriteSectors(const DescriptorChain& chain, uint64_t sector) {
-  const auto length = static_cast<uint32_t>(chain.readable_size() - sizeof(blk::RequestHeader));
-  const auto offset = Place(sector, length);
-  if (!offset || backend_->read_only()) return {blk::kStatusIoError, 0};
-  turn_bytes_ += length;
-  const auto iovecs = chain.ReadableIovecs(queue_->memory(), sizeof(blk::RequestHeader), length);
-  const uint8_t status = StatusOf(backend_->Write(iovecs, *offset));
-  // Without FLUSH the driver cannot ask for it, and counts on every write being stable (5.2.6.2).
-  if (status == blk::kStatusOk && !write_back_) return Flush();
-  return {status, 0};
-}
-
-BlkDevice::Outcome BlkDevice::Flush() {
-  turn_bytes_ += kMaxRequestBytes;  // May take as long as a lot of data: the turn ends.
-  return {StatusOf(backend_->Flush()), 0};
-}
-
-BlkDevice::Outcome BlkDevice::GetId(const DescriptorChain& chain) {
-  if (chain.writable_size() - 1 < blk::kIdLength) return {blk::kStatusIoError, 0};
-  // Padded with zeros, not ended by one.
-  std::array<uint8_t, blk::kIdLength> id{};
-  const std::string_view text = backend_->id().substr(0, id.size());
-  std::ranges::copy(text, id.begin());
-  chain.CopyTo(queue_->memory(), 0, id);
-  return {blk::kStatusOk, blk::kIdLength};
-}
-
-std::optional<uint64_t> BlkDevice::Place(uint64_t sector, uint64_t length) const {
-  if (length % kSectorSize != 0 || length > kMaxRequestBytes ||
-      !RangeFits(sector, length / kSectorSize, capacity_sectors_)) {
-    return std::nullopt;
-  }
-  return sector * kSectorSize;  // Cannot wrap: it is inside the disk.
-}
-
-uint8_t BlkDevice::StatusOf(const Result<void>& result) {
-  if (result) return blk::kStatusOk;
-  log_.Warn("{}", result.error().message());
-  return blk::kStatusIoError;
+void BlkDevice::NotifyLocked() {
+  for (Queue& queue : queues_) queue.virtqueue.Notify();
 }
 
 }  // namespace mayfly

@@ -9,6 +9,7 @@ namespace mayfly {
 struct BlkState {
   uint64_t capacity_sectors = 0;
   bool read_only = false;
+  uint32_t block_size = 0;
 
   bool operator==(const BlkState&) const = default;
 
@@ -17,6 +18,7 @@ struct BlkState {
   static void Visit(Visitor&& visit) {
     visit("capacity_sectors", &BlkState::capacity_sectors);
     visit("read_only", &BlkState::read_only);
+    visit("block_size", &BlkState::block_size);
   }
 };
 
