@@ -52,6 +52,7 @@ class FakeDriver {
   // Reads InterruptStatus and acknowledges what it says, as an interrupt handler does.
   uint32_t TakeInterrupt();
 
+  [[nodiscard]] BusDevice& transport() { return *transport_; }
   [[nodiscard]] uint32_t ReadRegister(uint64_t offset) const;
   void WriteRegister(uint64_t offset, uint32_t value);
   [[nodiscard]] uint32_t status() const;

@@ -15,16 +15,18 @@ constexpr uint8_t kUnwritten = 0xaa;
 
 FakeQueue::FakeQueue(const GuestMemory* memory, GuestAddress base, uint16_t size)
     : memory_(memory), base_(base), size_(size) {
-  CHECK(memory_->Fill(base_, 0, kBufferOffset));
+  CHECK(memory_->Fill(base_, 0, sizeof(FakeDescriptor) * uint64_t{size_}));
+  CHECK(memory_->Fill(base_ + kAvailOffset, 0, 6 + 2 * uint64_t{size_}));
+  CHECK(memory_->Fill(base_ + kUsedOffset, 0, 6 + 8 * uint64_t{size_}));
   for (uint16_t i = size; i > 0; --i) free_.push_back(static_cast<uint16_t>(i - 1));
 }
 
-VirtqueueState FakeQueue::state() const {
+VirtqueueState FakeQueue::StateAt(GuestAddress base, uint16_t size) {
   VirtqueueState state;
-  state.size = size_;
-  state.descriptor_table = base_.value;
-  state.avail_ring = base_.value + kAvailOffset;
-  state.used_ring = base_.value + kUsedOffset;
+  state.size = size;
+  state.descriptor_table = base.value;
+  state.avail_ring = base.value + kAvailOffset;
+  state.used_ring = base.value + kUsedOffset;
   return state;
 }
 

@@ -48,7 +48,8 @@ class FakeQueue {
   FakeQueue(const GuestMemory* memory, GuestAddress base, uint16_t size);
 
   // Where the queue is, as a device is told; for Virtqueue::Create() without a transport.
-  [[nodiscard]] VirtqueueState state() const;
+  [[nodiscard]] VirtqueueState state() const { return StateAt(base_, size_); }
+  static VirtqueueState StateAt(GuestAddress base, uint16_t size);
   [[nodiscard]] uint16_t size() const { return size_; }
 
   // Builds one chain: descriptors in the order of the calls, then Submit().
