@@ -27,9 +27,10 @@ class HostileFixture : public MachineFixture {
   void AbuseFromTwoVcpus(std::string_view hostile_case, std::string_view device);
   // Pauses the machine, lets it run again and stops it, each in time.
   void PauseAndStop();
+  // Waits for what the guest makes of its case; then pauses and stops it.
+  void ExpectVerdict();
 
  private:
-  void ExpectVerdict();
   bool WaitForVerdict() const;
 };
 

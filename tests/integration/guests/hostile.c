@@ -131,6 +131,41 @@ void expect_broken(struct target* target) {
   target->exchange(target);
 }
 
+uint32_t case_number;
+
+uint32_t next_random(uint32_t* state) {
+  *state ^= *state << 13;
+  *state ^= *state >> 17;
+  *state ^= *state << 5;
+  return *state;
+}
+
+uint32_t pick(uint32_t* state, const uint32_t* values, uint32_t count) {
+  return values[next_random(state) % count];
+}
+
+void blind_start(struct target* target, uint32_t low_features) {
+  set(target, REG_STATUS, 0);
+  set(target, REG_STATUS, 1);
+  set(target, REG_STATUS, 3);
+  set(target, REG_DRIVER_FEATURES_SEL, 0);
+  set(target, REG_DRIVER_FEATURES, low_features);
+  set(target, REG_DRIVER_FEATURES_SEL, 1);
+  set(target, REG_DRIVER_FEATURES, 1);
+  set(target, REG_STATUS, 0xb);
+  for (int i = 0; i < target->queue_count; ++i) {
+    struct queue* const queue = &target->device.queues[i];
+    memset(queue, 0, sizeof(*queue));
+    set(target, REG_QUEUE_SEL, (uint32_t)i);
+    set(target, REG_QUEUE_SIZE, QUEUE_SIZE);
+    set(target, REG_QUEUE_DESC_LOW, (uint32_t)(uintptr_t)queue->descriptors);
+    set(target, REG_QUEUE_DRIVER_LOW, (uint32_t)(uintptr_t)&queue->avail);
+    set(target, REG_QUEUE_DEVICE_LOW, (uint32_t)(uintptr_t)&queue->used);
+    set(target, REG_QUEUE_READY, 1);
+  }
+  set(target, REG_STATUS, 0xf);
+}
+
 // Whether the command line's word at `text` is `word`; where the next one begins, in *next.
 static int is_word(const char* text, const char* word, const char** next) {
   const size_t length = strlen(word);
@@ -140,8 +175,9 @@ static int is_word(const char* text, const char* word, const char** next) {
 }
 
 static const struct hostile_case* find_case(const char* command_line, const char** next) {
-  static const struct hostile_case* const lists[] = {ring_cases, register_cases, race_cases};
-  for (int list = 0; list < 3; ++list) {
+  static const struct hostile_case* const lists[] = {ring_cases, register_cases, race_cases,
+                                                     random_cases, latency_cases};
+  for (int list = 0; list < 5; ++list) {
     for (const struct hostile_case* found = lists[list]; found->name != NULL; ++found) {
       if (is_word(command_line, found->name, next)) return found;
     }
@@ -158,6 +194,9 @@ int guest_main(const char* command_line) {
     if (is_word(next, targets[i].name, &next)) victim = &targets[i];
   }
   EXPECT(victim != NULL);
+  for (; *next >= '0' && *next <= '9'; ++next) {
+    case_number = case_number * 10 + (uint32_t)(*next - '0');
+  }
   hostile->run(victim);
   for (size_t i = 0; i < TARGETS; ++i) {
     if (&targets[i] != victim) targets[i].exchange(&targets[i]);

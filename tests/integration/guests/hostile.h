@@ -25,10 +25,19 @@ struct hostile_case {
   void (*run)(struct target* target);
 };
 
-// From hostile_rings.c, hostile_registers.c and hostile_races.c; each list ends with a null name.
+// Each in a file of its own; a list ends with a null name.
 extern const struct hostile_case ring_cases[];
 extern const struct hostile_case register_cases[];
 extern const struct hostile_case race_cases[];
+extern const struct hostile_case random_cases[];
+extern const struct hostile_case latency_cases[];
+
+// The same numbers in every run; `state` is not 0.
+uint32_t next_random(uint32_t* state);
+uint32_t pick(uint32_t* state, const uint32_t* values, uint32_t count);
+
+// What the command line says behind the device, for the cases that take a number.
+extern uint32_t case_number;
 
 // Lets the second vCPU, if the case has one, go on with what it did.
 void race_on(void);
@@ -48,6 +57,8 @@ void set_descriptor(struct target* target, int index, uint64_t address, uint32_t
                     uint16_t flags, uint16_t next);
 // Puts `head` into the avail ring, moves its index and kicks.
 void publish(struct target* target, uint16_t head);
+// As device_start() does, but with these features and without a look at what came of it.
+void blind_start(struct target* target, uint32_t low_features);
 // Waits until the queue's used index is `index`, or the device needs a reset; which of the two, by
 // the value. Fails the guest after a second or so.
 enum outcome { USED, BROKEN };

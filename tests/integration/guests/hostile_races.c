@@ -7,13 +7,6 @@
 #define IOAPIC_WINDOW 0xfec00010
 #define LAPIC_SPURIOUS 0xfee000f0
 
-static uint32_t next_random(uint32_t* state) {
-  *state ^= *state << 13;
-  *state ^= *state >> 17;
-  *state ^= *state << 5;
-  return *state;
-}
-
 static void kick_storm(struct target* target) {
   set(target, REG_STATUS, 0);
   for (int i = 0; i < 1000; ++i) kick(target);
@@ -71,29 +64,6 @@ static void interrupts_ignored(struct target* target) {
   wait_interrupt(target);
 }
 
-// As device_start() does, but with these features and without a look at what came of it.
-static void blind_start(struct target* target, uint32_t low_features) {
-  set(target, REG_STATUS, 0);
-  set(target, REG_STATUS, 1);
-  set(target, REG_STATUS, 3);
-  set(target, REG_DRIVER_FEATURES_SEL, 0);
-  set(target, REG_DRIVER_FEATURES, low_features);
-  set(target, REG_DRIVER_FEATURES_SEL, 1);
-  set(target, REG_DRIVER_FEATURES, 1);
-  set(target, REG_STATUS, 0xb);
-  for (int i = 0; i < target->queue_count; ++i) {
-    struct queue* const queue = &target->device.queues[i];
-    memset(queue, 0, sizeof(*queue));
-    set(target, REG_QUEUE_SEL, (uint32_t)i);
-    set(target, REG_QUEUE_SIZE, QUEUE_SIZE);
-    set(target, REG_QUEUE_DESC_LOW, (uint32_t)(uintptr_t)queue->descriptors);
-    set(target, REG_QUEUE_DRIVER_LOW, (uint32_t)(uintptr_t)&queue->avail);
-    set(target, REG_QUEUE_DEVICE_LOW, (uint32_t)(uintptr_t)&queue->used);
-    set(target, REG_QUEUE_READY, 1);
-  }
-  set(target, REG_STATUS, 0xf);
-}
-
 // EVENT_IDX: what the driver asks to be woken for is any number. It gets its answers all the same,
 // and its interrupt once it asks rightly.
 static void random_used_event(struct target* target) {
@@ -140,11 +110,6 @@ static void wait_for_turn(void) {
 
 void race_on(void) { racing = raced != NULL; }
 
-static uint32_t pick(const uint32_t* values, uint32_t count) {
-  static uint32_t state = 0x9e3779b9;
-  return values[next_random(&state) % count];
-}
-
 // A request whose header, addresses, lengths, flags and links are now right and now wrong.
 static void rewrite_request(void) {
   static const uint32_t addresses[] = {0xd0000000, MEMORY_END - 8, 0xffffffff};
@@ -155,15 +120,16 @@ static void rewrite_request(void) {
   static const uint32_t sectors[] = {5, 8, 0xffffffff};
   volatile struct descriptor* const table = abused_queue(raced)->descriptors;
   volatile uint32_t* const header = (volatile uint32_t*)scratch;
+  uint32_t state = 0x9e3779b9;
   for (;;) {
     wait_for_turn();
-    const uint32_t index = pick(links, 3);
-    table[index].address = pick(addresses, 3);
-    table[index].length = pick(lengths, 4);
-    table[index].flags = (uint16_t)pick(flags, 5);
-    table[index].next = (uint16_t)pick(links, 4);
-    header[0] = pick(types, 5);
-    header[2] = pick(sectors, 3);
+    const uint32_t index = pick(&state, links, 3);
+    table[index].address = pick(&state, addresses, 3);
+    table[index].length = pick(&state, lengths, 4);
+    table[index].flags = (uint16_t)pick(&state, flags, 5);
+    table[index].next = (uint16_t)pick(&state, links, 4);
+    header[0] = pick(&state, types, 5);
+    header[2] = pick(&state, sectors, 3);
     table[index].address = (uintptr_t)scratch;
     table[index].length = 512;
     table[0].flags = DESC_NEXT;
