@@ -553,6 +553,21 @@ TEST_F(MmioTransportTest, ResetWaitsForARunningRequest) {
   io.Join();
 }
 
+TEST_F(MmioTransportTest, HundredThousandResetsWithAKickPendingProcessNothing) {
+  Build(KickMode::kLoop);
+  FakeDriver driver = MakeDriver();
+
+  for (int i = 0; i < 100'000; ++i) {
+    driver.Start();
+    driver.Kick(0);
+    driver.Reset();
+  }
+  RunReady(loop_.get());
+
+  EXPECT_EQ(device_->resets, 100'000);
+  EXPECT_TRUE(device_->processed.empty());
+}
+
 // Two vCPUs and the loop at once; a sanitizer is what judges this one.
 TEST_F(MmioTransportTest, ResetsKicksAndRegisterReadsMayRace) {
   Build(KickMode::kLoop);

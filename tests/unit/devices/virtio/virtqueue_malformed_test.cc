@@ -125,6 +125,20 @@ TEST_F(VirtqueueMalformedTest, ZeroLengthBuffersHoldNothing) {
   EXPECT_EQ(chain->WritableIovecs(*memory_, 0, 10).size(), 1);
 }
 
+TEST_F(VirtqueueMalformedTest, Chain256BuffersLongWithoutBytesIsWhole) {
+  driver_ = FakeQueue(memory_.get(), kBase, 256);
+  FakeQueue::ChainBuilder builder = driver_.Chain();
+  for (int i = 0; i < 256; ++i) builder.ReadableAt(kBuffer, 0);
+  builder.Submit();
+  Virtqueue queue = MakeQueue();
+
+  const auto chain = queue.Pop();
+
+  ASSERT_TRUE(chain);
+  EXPECT_EQ(chain->readable().size(), 256);
+  EXPECT_EQ(chain->readable_size(), 0);
+}
+
 TEST_F(VirtqueueMalformedTest, ZeroLengthWritableBeforeReadableBreaks) {
   driver_.Chain().Writable(0).Readable({1}).Submit();
   EXPECT_TRUE(PopBreaks());
