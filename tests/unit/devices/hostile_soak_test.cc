@@ -60,8 +60,9 @@ class HostileSoakTest : public testing::Test {
   HostileSoakTest() {
     // Touched before the first measurement: guest memory is not the host's growth.
     EXPECT_TRUE(memory_->Fill(GuestAddress{0}, 0, memory_->size()));
-    Add(*BlkDevice::Create(
-        {.name = "blk", .backend = std::make_unique<FakeBlkBackend>(kMegabyte)}));
+    Add(*BlkDevice::Create({.name = "blk",
+                            .backend = std::make_unique<FakeBlkBackend>(kMegabyte),
+                            .loop = loop_.get()}));
     Add(RngDevice::Create({.name = "rng", .source = std::make_unique<NoEntropy>()}));
     NetDevice::Resources net;
     net.name = "net";
