@@ -9,8 +9,8 @@
 #include "devices/virtio/vsock/vsock.h"
 #include "tests/fakes/fake_blk_backend.h"
 #include "tests/fakes/fake_driver.h"
-#include "tests/fakes/hostile_driver.h"
 #include "tests/fakes/loop.h"
+#include "tests/fakes/random_driver.h"
 #include "tests/support/memory_use.h"
 
 namespace mayfly {
@@ -82,7 +82,7 @@ class HostileSoakTest : public testing::Test {
                                                   .kick_mode = KickMode::kInline}));
     EXPECT_TRUE(bus_.Insert(start, MmioTransport::kSize, transports_.back().get()));
   }
-  void Run(HostileDriver& driver, uint64_t operations) {
+  void Run(RandomDriver& driver, uint64_t operations) {
     for (uint64_t i = 0; i < operations; ++i) {
       driver.Step();
       if (i % 64 == 0) RunReady(loop_.get());
@@ -109,7 +109,7 @@ class HostileSoakTest : public testing::Test {
 };
 
 TEST_F(HostileSoakTest, HostMemoryDoesNotGrowAndDevicesWorkAfterwards) {
-  HostileDriver driver(memory_.get(), &bus_, {kFirst, MmioTransport::kSize, 4}, 1);
+  RandomDriver driver(memory_.get(), &bus_, {kFirst, MmioTransport::kSize, 4}, 1);
   Run(driver, kOperations / 10);
   const uint64_t before = Resident();
   const uint64_t operations = CountFromEnvironment("MAYFLY_HOSTILE_OPERATIONS", kOperations);

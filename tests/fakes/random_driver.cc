@@ -1,4 +1,4 @@
-#include "tests/fakes/hostile_driver.h"
+#include "tests/fakes/random_driver.h"
 
 #include <array>
 
@@ -46,7 +46,7 @@ constexpr std::array kRegisters{mmio::kDeviceFeaturesSel,
 
 }  // namespace
 
-void HostileDriver::Step() {
+void RandomDriver::Step() {
   PickQueue();
   switch (Random(16)) {
     case 0:
@@ -72,7 +72,7 @@ void HostileDriver::Step() {
   }
 }
 
-void HostileDriver::Start() {
+void RandomDriver::Start() {
   Write(mmio::kStatus, 0);
   Write(mmio::kStatus, 1);
   Write(mmio::kStatus, 3);
@@ -98,7 +98,7 @@ void HostileDriver::Start() {
   Write(mmio::kStatus, 15);
 }
 
-void HostileDriver::Access() {
+void RandomDriver::Access() {
   const uint64_t address = registers() + Random(0x1000);
   std::array<uint8_t, 8> bytes{};
   StoreLe<uint64_t>(bytes, uint64_t{random_()} * random_());
@@ -110,13 +110,13 @@ void HostileDriver::Access() {
   }
 }
 
-void HostileDriver::WriteAnyRegister() {
+void RandomDriver::WriteAnyRegister() {
   const uint64_t offset = kRegisters[Random(kRegisters.size())];
   Write(offset, static_cast<uint32_t>(Pick({0, 1, 2, 3, 11, 15, 16, 0x80, 0x8f, 256, 0x1000, 0xffff,
                                             0x10000, 0x100000, 0x80000000, 0xffffffff})));
 }
 
-void HostileDriver::WriteAnyDescriptor() {
+void RandomDriver::WriteAnyDescriptor() {
   const uint64_t buffer = ring(kBuffers).value;
   PutDescriptor(static_cast<uint16_t>(Random(kQueueSize)),
                 Pick({buffer, buffer, buffer, 0, memory_->size() - 8, 0xc0000000, registers(),
@@ -126,14 +126,14 @@ void HostileDriver::WriteAnyDescriptor() {
                 static_cast<uint16_t>(Pick({0, 1, 2, 3, 15, 16, 0xffff})));
 }
 
-void HostileDriver::MoveIndex() {
+void RandomDriver::MoveIndex() {
   Publish(static_cast<uint16_t>(Pick({0, 1, 7, 15, 16, 0xffff})),
           static_cast<uint16_t>(Pick({1, 1, 2, 16, 17, 0x8000, 0xffff})));
 }
 
 // What devices find at the start of a request: types, operations, lengths and sectors as single
 // words, or the whole header of a vsock packet, which no words at random would make.
-void HostileDriver::WriteHeader() {
+void RandomDriver::WriteHeader() {
   const auto word = static_cast<uint32_t>(Pick({0, 1, 2, 3, 4, 8, 11, 44, 512, 1024, 0xffffffff}));
   if (Random(2) == 0) {
     CHECK(memory_->WriteValue(ring(kBuffers) + 4 * Random(16), word));
@@ -153,7 +153,7 @@ void HostileDriver::WriteHeader() {
 }
 
 // A chain as devices expect them: one to four buffers, all readable ones first.
-void HostileDriver::Submit() {
+void RandomDriver::Submit() {
   const uint32_t count = 1 + Random(4);
   const uint32_t readable = Random(count + 1);
   const auto head = static_cast<uint16_t>(Random(kQueueSize));
@@ -169,34 +169,34 @@ void HostileDriver::Submit() {
   Kick();
 }
 
-void HostileDriver::Kick() {
+void RandomDriver::Kick() {
   Write(mmio::kQueueNotify, Random(64) == 0 ? Random(UINT32_MAX) : queue_);
 }
 
-uint64_t HostileDriver::Pick(std::initializer_list<uint64_t> values) {
+uint64_t RandomDriver::Pick(std::initializer_list<uint64_t> values) {
   return values.begin()[Random(static_cast<uint32_t>(values.size()))];
 }
 
-void HostileDriver::PickQueue() {
+void RandomDriver::PickQueue() {
   device_ = Random(devices_.count);
   queue_ = Random(kQueues);
 }
 
-GuestAddress HostileDriver::ring(uint64_t offset) const {
+GuestAddress RandomDriver::ring(uint64_t offset) const {
   return GuestAddress{kMemoryStart + (device_ * kQueues + queue_) * kQueueBytes + offset};
 }
 
-void HostileDriver::Write(uint64_t offset, uint32_t value) {
+void RandomDriver::Write(uint64_t offset, uint32_t value) {
   bus_->Write(registers() + offset, BytesOf(value));
 }
 
-void HostileDriver::PutDescriptor(uint16_t index, uint64_t address, uint32_t length, uint16_t flags,
-                                  uint16_t next) {
+void RandomDriver::PutDescriptor(uint16_t index, uint64_t address, uint32_t length, uint16_t flags,
+                                 uint16_t next) {
   const Descriptor descriptor{address, length, flags, next};
   CHECK(memory_->WriteValue(ring(kDescriptors) + index * sizeof(Descriptor), descriptor));
 }
 
-void HostileDriver::Publish(uint16_t head, uint16_t by) {
+void RandomDriver::Publish(uint16_t head, uint16_t by) {
   uint16_t index = 0;
   CHECK(memory_->ReadValue(ring(kAvail) + 2, &index));
   CHECK(memory_->WriteValue(ring(kAvail) + (4 + 2 * (index % kQueueSize)), head));

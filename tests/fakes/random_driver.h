@@ -13,7 +13,7 @@ namespace mayfly {
 // bus: accesses of any size, half a set-up, descriptors and indices of any value, rings rewritten
 // while they are in use; with so much sense in it that devices come up and take requests. The same
 // seed does the same. It writes to memory in kMemoryBytes from kMemoryStart only.
-class HostileDriver {
+class RandomDriver {
  public:
   static constexpr uint64_t kMemoryStart = 0x100000;
   static constexpr uint64_t kMemoryBytes = 0x400000;
@@ -25,7 +25,7 @@ class HostileDriver {
   };
 
   // `memory` and `bus` are borrowed.
-  HostileDriver(const GuestMemory* memory, const Bus* bus, const Devices& devices, uint32_t seed)
+  RandomDriver(const GuestMemory* memory, const Bus* bus, const Devices& devices, uint32_t seed)
       : memory_(memory), bus_(bus), devices_(devices), random_(seed) {}
 
   // One operation: an access, a change of the rings or a request; or, now and then, a start.
