@@ -61,7 +61,9 @@ class BusTarget {
     CHECK(pio_.Insert(kI8042Port, I8042Reset::kSize, &i8042_));
     CHECK(pio_.Insert(kAcpiPmPort, AcpiPm::kSize, &acpi_pm_));
     CHECK(mmio_.Insert(kIoapic, kIoapicSize, ioapic_.get()));
-    AddTransport(*BlkDevice::Create({"disk0", std::make_unique<FakeBlkBackend>(4096), nullptr}),
+    AddTransport(*BlkDevice::Create({.name = "disk0",
+                                     .backend = std::make_unique<FakeBlkBackend>(4096),
+                                     .loop = loop_.get()}),
                  KickMode::kLoop);
     AddTransport(
         *VsockDevice::Create({.name = "vsock", .loop = loop_.get(), .services = {}}, VsockState{}),

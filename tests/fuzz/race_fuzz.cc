@@ -177,7 +177,9 @@ class RaceTarget {
     host_.mood = {.readable = 100, .takes = 50};
     switch (in.Below(3)) {
       case 0:
-        return *BlkDevice::Create({"disk0", std::make_unique<FakeBlkBackend>(8192), nullptr});
+        return *BlkDevice::Create({.name = "disk0",
+                                   .backend = std::make_unique<FakeBlkBackend>(8192),
+                                   .loop = loop_.get()});
       case 1:
         return *VsockDevice::Create(
             {.name = "vsock", .loop = loop_.get(), .services = {{kServicePort, &host_}}},
