@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/net_namespace.h"
 #include "vmm/boot/cpu_state.h"
 
 namespace mayfly {
@@ -68,15 +69,35 @@ MachineConfig HostileFixture::HostileConfig(const std::string& command_line) {
 }
 
 void HostileFixture::Abuse(std::string_view hostile_case, std::string_view device) {
-  ASSERT_NO_FATAL_FAILURE(Start(HostileConfig(fmt::format("{} {}", hostile_case, device))));
-  ExpectVerdict();
+  WithDevice(device, [&] {
+    ASSERT_NO_FATAL_FAILURE(Start(ConfigWith(device, hostile_case)));
+    ExpectVerdict();
+  });
 }
 
 void HostileFixture::AbuseFromTwoVcpus(std::string_view hostile_case, std::string_view device) {
+  WithDevice(device, [&] {
+    MachineConfig config = ConfigWith(device, hostile_case);
+    config.vcpu_count = 2;
+    ASSERT_NO_FATAL_FAILURE(Start(std::move(config), StartSecondVcpu));
+    ExpectVerdict();
+  });
+}
+
+void HostileFixture::WithDevice(std::string_view device, const std::function<void()>& body) {
+  if (device != "net") return body();
+  const bool entered = InNetNamespace([&] {
+    ASSERT_TRUE(Ip("tuntap add tap0 mode tap") && Ip("link set tap0 up"));
+    body();
+    machine_.reset();
+  });
+  if (!entered) GTEST_SKIP() << "needs root for a network namespace";
+}
+
+MachineConfig HostileFixture::ConfigWith(std::string_view device, std::string_view hostile_case) {
   MachineConfig config = HostileConfig(fmt::format("{} {}", hostile_case, device));
-  config.vcpu_count = 2;
-  ASSERT_NO_FATAL_FAILURE(Start(std::move(config), StartSecondVcpu));
-  ExpectVerdict();
+  if (device == "net") config.nets.emplace_back().tap = "tap0";
+  return config;
 }
 
 void HostileFixture::ExpectVerdict() {

@@ -21,7 +21,7 @@ class HostileFixture : public MachineFixture {
 
   // Two disks of 8 sectors, whose bytes are their sector's number; vsock, rng; 512 MiB.
   MachineConfig HostileConfig(const std::string& command_line);
-  // `device` is "blk", "rng" or "vsock".
+  // `device` is "blk", "net", "rng" or "vsock".
   void Abuse(std::string_view hostile_case, std::string_view device);
   // A case in which two vCPUs race.
   void AbuseFromTwoVcpus(std::string_view hostile_case, std::string_view device);
@@ -31,6 +31,9 @@ class HostileFixture : public MachineFixture {
   void ExpectVerdict();
 
  private:
+  // Runs `body` where the device can be had: a network device needs a tap.
+  void WithDevice(std::string_view device, const std::function<void()>& body);
+  MachineConfig ConfigWith(std::string_view device, std::string_view hostile_case);
   bool WaitForVerdict() const;
 };
 

@@ -7,7 +7,7 @@ namespace {
 
 class HostileTest : public HostileFixture, public testing::WithParamInterface<const char*> {};
 
-INSTANTIATE_TEST_SUITE_P(Device, HostileTest, testing::Values("blk", "rng", "vsock"),
+INSTANTIATE_TEST_SUITE_P(Device, HostileTest, testing::Values("blk", "net", "rng", "vsock"),
                          [](const auto& device) { return std::string(device.param); });
 
 // Case 1.

@@ -18,6 +18,7 @@ struct target {
   // An honest request; fails the guest if it is not answered rightly.
   void (*exchange)(struct target* target);
   struct device device;
+  int present;
 };
 
 struct hostile_case {
