@@ -36,7 +36,10 @@ std::string GuestFixture::PathFor(const std::string& name) const { return direct
 
 ProgramResult GuestFixture::Mayfly(std::vector<std::string> arguments, const std::string& input) {
   arguments.insert(arguments.begin(), std::string(MAYFLY_BUILD_DIR) + "/bin/mayfly");
-  return RunProgram(arguments, input);
+  ProgramResult result = RunProgram(arguments, input, kTimeout);
+  // scripts/guest-tests knows this text.
+  EXPECT_NE(result.status, -1) << "mayfly did not end within " << kTimeout.count() << " s";
+  return result;
 }
 
 std::string GuestFixture::Image(const std::string& example) {

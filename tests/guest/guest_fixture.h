@@ -32,6 +32,8 @@ class GuestFixture : public testing::Test {
   [[nodiscard]] std::string PathFor(const std::string& name) const;
 
  private:
+  static constexpr std::chrono::seconds kTimeout{120};
+
   std::string directory_;
 };
 
