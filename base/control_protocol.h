@@ -29,7 +29,9 @@
 //   kHello   {version, init: mayfly's version}
 //   kLoad    {name, kind: "native" | "bootstrap", handler, [environment: {NAME: value}],
 //            [memory_mib], [timeout_ms = 3000], [init_timeout_ms = 10000], [version = "$LATEST"],
-//            [wall_clock_ns: the guest's clock is set to it], [device = "/dev/vda"]}
+//            [wall_clock_ns: the guest's clock is set to it], [device = "/dev/vda"],
+//            [network: [{interface: "eth0", address: "172.31.0.2", prefix: 30, [gateway],
+//            [dns: [address]]}]]}
 //   kReady   {boot_us: since the kernel's start, load_us: since kLoad}
 //   kInvoke  {request_id: of A-Z a-z 0-9 -, size: of the event, [timeout_ms: of the function],
 //            [deadline_ms: since the epoch, told to the handler], [trace_id], [client_context],

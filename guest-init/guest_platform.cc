@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "guest-init/mounts.h"
+#include "guest-init/network.h"
 #include "guest-init/system.h"
 
 namespace mayfly::init {
@@ -21,6 +22,8 @@ Result<Platform::Place> GuestPlatform::Prepare(const Function& function) {
   TRY(SetHostName(function.name));
   const uint64_t memory = HandlerMemory(TRY(TotalMemory()));
   TRY(MountFunction(function.device, memory));
+  TRY(ConfigureInterfaces(function.network));
+  TRY(WriteResolvConf(kFunctionRoot, function.network));
   cgroup_ = TRY(HandlerCgroup::Create("/sys/fs/cgroup", memory));
   if (!cgroup_->missing().empty()) {
     return Fail(ErrorCode::kUnsupported,

@@ -73,6 +73,35 @@ Result<std::vector<std::pair<std::string, std::string>>> JsonObject::StringMap(
   return map;
 }
 
+Result<std::vector<JsonObject>> JsonObject::Objects(const char* key) const {
+  std::vector<JsonObject> objects;
+  const auto member = document_.FindMember(key);
+  if (member == document_.MemberEnd()) return objects;
+  const auto not_objects = [key] {
+    return Fail(ErrorCode::kInvalidArgument, std::string(key) + ": not an array of objects");
+  };
+  if (!member->value.IsArray()) return not_objects();
+  for (const rapidjson::Value& element : member->value.GetArray()) {
+    if (!element.IsObject()) return not_objects();
+    rapidjson::Document document;
+    document.CopyFrom(element, document.GetAllocator());
+    objects.push_back(JsonObject(std::move(document)));
+  }
+  return objects;
+}
+
+std::vector<std::string> JsonObject::Strings(const char* key) const {
+  std::vector<std::string> strings;
+  const auto member = document_.FindMember(key);
+  if (member == document_.MemberEnd() || !member->value.IsArray()) return strings;
+  for (const rapidjson::Value& element : member->value.GetArray()) {
+    if (element.IsString()) {
+      strings.emplace_back(element.GetString(), element.GetStringLength());
+    }
+  }
+  return strings;
+}
+
 std::string JsonObject::ArrayText(const char* key) const {
   const auto member = document_.FindMember(key);
   if (member == document_.MemberEnd() || !member->value.IsArray()) return {};

@@ -30,6 +30,11 @@ class JsonObject {
   // The members of an object of strings; fails on a value of another type. Empty if absent.
   [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> StringMap(
       const char* key) const;
+  // The objects of an array; fails on an element of another type. Empty if absent. Recurses as
+  // deep as they do: for what the host sends.
+  [[nodiscard]] Result<std::vector<JsonObject>> Objects(const char* key) const;
+  // The strings of an array, without what else is in it; empty if absent.
+  [[nodiscard]] std::vector<std::string> Strings(const char* key) const;
   // The strings of the array as JSON text; empty if there is no such array.
   [[nodiscard]] std::string ArrayText(const char* key) const;
 

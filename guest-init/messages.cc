@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <map>
 
 #include "base/control_protocol.h"
@@ -62,6 +63,25 @@ void WriteUsage(JsonWriter& json, const Usage& usage) {
   json.Integer("log_dropped_bytes", usage.log_dropped_bytes);
 }
 
+Result<std::vector<NetworkInterface>> ParseNetwork(const JsonObject& json) {
+  std::vector<NetworkInterface> network;
+  const std::vector<JsonObject> objects = TRY(json.Objects("network"));
+  for (const JsonObject& object : objects) {
+    NetworkInterface interface;
+    interface.name = object.String("interface").value_or("");
+    interface.address = object.String("address").value_or("");
+    interface.prefix = static_cast<unsigned>(std::min<uint64_t>(
+        object.Integer("prefix").value_or(0), std::numeric_limits<unsigned>::max()));
+    interface.gateway = object.String("gateway").value_or("");
+    interface.dns = object.Strings("dns");
+    if (interface.name.empty() || interface.address.empty()) {
+      return Invalid("load: an interface without name or address");
+    }
+    network.push_back(std::move(interface));
+  }
+  return network;
+}
+
 }  // namespace
 
 Result<Function> ParseLoad(std::span<const uint8_t> payload) {
@@ -90,6 +110,7 @@ Result<Function> ParseLoad(std::span<const uint8_t> payload) {
   function.timeout_ms = Timeout(json, "timeout_ms", kDefaultTimeoutMs);
   function.init_timeout_ms = Timeout(json, "init_timeout_ms", kDefaultInitTimeoutMs);
   function.wall_clock_ns = json.Integer("wall_clock_ns").value_or(0);
+  function.network = TRY(ParseNetwork(json));
   function.device = json.String("device").value_or("/dev/vda");
   return function;
 }

@@ -14,6 +14,15 @@ namespace mayfly::init {
 
 enum class HandlerKind { kNative, kBootstrap };
 
+// How one network interface is to be; IPv4.
+struct NetworkInterface {
+  std::string name;     // "eth0"
+  std::string address;  // "172.31.0.2"
+  unsigned prefix = 0;  // Bits of the network.
+  std::string gateway;  // Of the default route; empty: none.
+  std::vector<std::string> dns;
+};
+
 // kLoad.
 struct Function {
   std::string name;
@@ -26,6 +35,7 @@ struct Function {
   uint32_t init_timeout_ms = 0;
   uint64_t wall_clock_ns = 0;  // 0: the clock is right already.
   std::string device;
+  std::vector<NetworkInterface> network;
 };
 
 Result<Function> ParseLoad(std::span<const uint8_t> payload);

@@ -22,7 +22,7 @@ class Platform {
   };
 
   virtual ~Platform() = default;
-  // Sets the clock, mounts the function, prepares its control group.
+  // Sets the clock, mounts the function, prepares its network and its control group.
   virtual Result<Place> Prepare(const Function& function) = 0;
   // Ends every process of the handler's, however many there are.
   virtual void KillHandler() = 0;

@@ -35,6 +35,25 @@ TEST(ParseLoadTest, MembersAndDefaults) {
   EXPECT_EQ(function->device, "/dev/vda");
 }
 
+TEST(ParseLoadTest, InterfacesOfTheNetwork) {
+  const auto function = ParseLoad(AsBytes(
+      R"({"name":"f","kind":"bootstrap","network":[{"interface":"eth0","address":"172.31.0.2",
+          "prefix":30,"gateway":"172.31.0.1","dns":["1.1.1.1",7]}]})"));
+  ASSERT_TRUE(function);
+  ASSERT_EQ(function->network.size(), 1U);
+  EXPECT_EQ(function->network[0].name, "eth0");
+  EXPECT_EQ(function->network[0].address, "172.31.0.2");
+  EXPECT_EQ(function->network[0].prefix, 30U);
+  EXPECT_EQ(function->network[0].gateway, "172.31.0.1");
+  EXPECT_EQ(function->network[0].dns, std::vector<std::string>{"1.1.1.1"});
+}
+
+TEST(ParseLoadTest, RefusesInterfacesThatAreNone) {
+  EXPECT_FALSE(ParseLoad(AsBytes(R"({"name":"f","kind":"bootstrap","network":{}})")));
+  EXPECT_FALSE(ParseLoad(AsBytes(R"({"name":"f","kind":"bootstrap","network":[1]})")));
+  EXPECT_FALSE(ParseLoad(AsBytes(R"({"name":"f","kind":"bootstrap","network":[{}]})")));
+}
+
 TEST(ParseLoadTest, RefusesWhatCannotBeStarted) {
   EXPECT_FALSE(ParseLoad(AsBytes("")));
   EXPECT_FALSE(ParseLoad(AsBytes("[]")));
