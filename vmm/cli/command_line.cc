@@ -30,6 +30,7 @@ class Parser {
     AddBuildCommand(app_, build_);
     AddRunCommand(app_, run_);
     AddVmCommand(app_, vm_);
+    AddNetCommand(app_, net_);
     AddVersionCommand(app_, version_arguments_);
   }
 
@@ -47,6 +48,7 @@ class Parser {
     if (app_.got_subcommand("build")) return build_;
     if (app_.got_subcommand("run")) return run_;
     if (app_.got_subcommand("vm")) return vm_;
+    if (app_.got_subcommand("net")) return net_;
     return version_arguments_;
   }
 
@@ -66,6 +68,7 @@ class Parser {
   BuildArguments build_;
   RunArguments run_;
   VmArguments vm_;
+  NetArguments net_;
   VersionArguments version_arguments_;
 };
 

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "vmm/cli/cmd_build.h"
 #include "vmm/cli/cmd_doctor.h"
+#include "vmm/cli/cmd_net.h"
 #include "vmm/cli/cmd_run.h"
 #include "vmm/cli/cmd_version.h"
 #include "vmm/cli/cmd_vm.h"
@@ -19,7 +20,7 @@ struct HelpText {
 };
 
 using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments, VmArguments,
-                             VersionArguments>;
+                             NetArguments, VersionArguments>;
 
 // Splits the arguments behind the program's name into a subcommand and its options. The values of
 // options are looked at later. Errors are kInvalidArgument, one line.

@@ -14,6 +14,7 @@ struct Execute {
   int operator()(const HelpText& help) const { return PrintText(help.text); }
   int operator()(const DoctorArguments& arguments) const { return RunDoctor(arguments); }
   int operator()(const BuildArguments& arguments) const { return RunBuild(arguments); }
+  int operator()(const NetArguments& arguments) const { return RunNet(arguments); }
   int operator()(const VersionArguments& arguments) const {
     return PrintText(VersionText(arguments));
   }
