@@ -53,7 +53,10 @@ class InFlightTable {
   // The request of a token, which is forgotten with that; nothing for a token of none.
   std::optional<InFlightRequest> Take(uint64_t token) {
     const size_t slot = token % kMostRequests;
-    if (slot >= slots_.size() || slots_[slot].number != token / kMostRequests) return std::nullopt;
+    if (slot >= slots_.size() || slots_[slot].number != token / kMostRequests ||
+        !slots_[slot].request) {
+      return std::nullopt;
+    }
     std::optional<InFlightRequest> request = std::move(slots_[slot].request);
     slots_[slot] = Slot{};
     free_.push_back(slot);

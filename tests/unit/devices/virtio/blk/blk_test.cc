@@ -531,6 +531,22 @@ TEST_F(BlkTest, SecondCompletionOfARequestIsDropped) {
   EXPECT_FALSE(driver_.PopUsed());
 }
 
+// Number 0 is that of every free place in the table.
+TEST_F(BlkTest, CompletionWithATokenThatWasNeverGivenIsDropped) {
+  driver_.Chain().Readable(In(0)).Writable(512).Writable(1).Submit();
+  Kick();
+  ASSERT_TRUE(driver_.PopUsed());
+  backend_->Complete(0, {});
+  Settle();
+  backend_->hold = true;
+  driver_.Chain().Readable(In(0)).Writable(512).Writable(1).Submit();
+  Kick();
+
+  device_->Drain();
+
+  EXPECT_TRUE(driver_.PopUsed());
+}
+
 TEST_F(BlkTest, ResetForgetsWhatWasLeftForTheLoop) {
   driver_.Chain().Readable(In(0)).Writable(512).Writable(1).Submit();
   driver_.Kick();
