@@ -148,12 +148,11 @@ void EventLoop::RunDueTimers() {
     std::function<void()> callback;
     {
       MutexLock lock(mutex_);
-      const auto now = Clock::now();
-      const auto due =
-          std::ranges::find_if(timers_, [&](const auto& timer) { return timer.second.due <= now; });
-      if (due == timers_.end()) return;
-      callback = std::move(due->second.callback);
-      timers_.erase(due);
+      const auto next =
+          std::ranges::min_element(timers_, {}, [](const auto& timer) { return timer.second.due; });
+      if (next == timers_.end() || next->second.due > Clock::now()) return;
+      callback = std::move(next->second.callback);
+      timers_.erase(next);
     }
     callback();
   }

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include <atomic>
+#include <thread>
 #include <vector>
 
 #include "base/thread.h"
@@ -144,6 +145,20 @@ TEST_F(EventLoopTest, TimersRunInTheOrderOfTheirTimes) {
 
   EXPECT_EQ(order, (std::vector<int>{1, 2}));
   EXPECT_GE(EventLoop::Clock::now() - start, milliseconds(20));
+}
+
+TEST_F(EventLoopTest, LateTimersRunInTheOrderOfTheirTimes) {
+  std::vector<int> order;
+  loop_->After(milliseconds(2), [&] {
+    order.push_back(2);
+    loop_->Stop();
+  });
+  loop_->After(milliseconds(1), [&] { order.push_back(1); });
+  std::this_thread::sleep_for(milliseconds(5));
+
+  ASSERT_TRUE(loop_->Run());
+
+  EXPECT_EQ(order, (std::vector<int>{1, 2}));
 }
 
 TEST_F(EventLoopTest, CancelledTimerDoesNotRun) {
