@@ -65,6 +65,8 @@ void guest_start(const void* start_info) {
   power_off();
 }
 
+uint32_t refused_features = 1U << 29;
+
 static uint32_t reg(const struct device* device, uint32_t offset) {
   return read32(device->base + offset);
 }
@@ -103,11 +105,10 @@ int device_start(struct device* device, uint32_t id, int nth, int queue_count) {
   set_reg(device, REG_STATUS, 0);
   set_reg(device, REG_STATUS, STATUS_ACKNOWLEDGE);
   set_reg(device, REG_STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
-  // All that is offered, but for the event index (bit 29), which a polling driver does not want.
   for (uint32_t half = 0; half < 2; ++half) {
     set_reg(device, REG_DEVICE_FEATURES_SEL, half);
     uint32_t features = reg(device, REG_DEVICE_FEATURES);
-    if (half == 0) features &= ~(1U << 29);
+    if (half == 0) features &= ~refused_features;
     set_reg(device, REG_DRIVER_FEATURES_SEL, half);
     set_reg(device, REG_DRIVER_FEATURES, features);
   }

@@ -41,7 +41,9 @@ void fail(const char* text) __attribute__((noreturn));
 #define EXPECT(condition) ((condition) ? (void)0 : fail(#condition))
 
 // virtio-mmio (virtio 1.2, section 4.2) in polling form.
+#ifndef QUEUE_SIZE
 #define QUEUE_SIZE 16
+#endif
 #define MAX_QUEUES 3
 
 struct descriptor {
@@ -113,6 +115,10 @@ enum {
 #define VIRTIO_BASE 0xd0000000ULL
 #define VIRTIO_STRIDE 0x1000ULL
 enum { ID_NET = 1, ID_BLOCK = 2, ID_ENTROPY = 4, ID_VSOCK = 19 };
+
+// Features (bits 0 to 31) that device_start() does not take: the event index, which a driver that
+// only polls has no use for. A guest may change it.
+extern uint32_t refused_features;
 
 // Finds the `nth` device of this kind (0 is the first) and brings it to DRIVER_OK with
 // `queue_count` queues. False if there is none.
