@@ -17,8 +17,8 @@ struct RateLimit {
 };
 
 struct RateLimits {
-  RateLimit bytes;
-  RateLimit operations;
+  RateLimit bytes{};
+  RateLimit operations{};
 
   bool operator==(const RateLimits&) const = default;
 };

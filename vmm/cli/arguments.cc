@@ -27,6 +27,8 @@ struct Unit {
 };
 
 constexpr Unit kMemoryUnits[] = {{"", 1}, {"M", 1}, {"MiB", 1}, {"G", 1024}, {"GiB", 1024}};
+constexpr Unit kAmountUnits[] = {
+    {"", 1}, {"K", 1024}, {"M", 1024 * 1024}, {"G", 1024 * 1024 * 1024}};
 constexpr Unit kTimeUnits[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60'000}};
 
 // The number in front of one of `units`, times its factor; nothing if it is not that, or too large.
@@ -46,7 +48,21 @@ std::unexpected<Error> Expected(std::string_view text, const std::string& what) 
               fmt::format("\"{}\": expected {}", Printable(text), what));
 }
 
+Result<uint64_t> ParseAmount(std::string_view text) {
+  const auto amount = ParseQuantity(text, kAmountUnits);
+  if (!amount || *amount == 0) return Expected(text, "a number from 1 on, such as 500 or 10M");
+  return *amount;
+}
+
 }  // namespace
+
+Result<RateLimit> ParseRateLimit(std::string_view text) {
+  const size_t colon = text.find(':');
+  RateLimit limit;
+  limit.per_second = TRY(ParseAmount(text.substr(0, colon)));
+  if (colon != std::string_view::npos) limit.burst = TRY(ParseAmount(text.substr(colon + 1)));
+  return limit;
+}
 
 Result<uint64_t> ParseMemoryMib(std::string_view text, uint64_t least_mib, uint64_t most_mib) {
   const auto mib = ParseQuantity(text, kMemoryUnits);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "devices/rate_limiter.h"
 #include "devices/virtio/vsock/port_range.h"
 
 // The values of command line options. Errors are kInvalidArgument and quote what was given;
@@ -20,6 +21,9 @@ Result<uint64_t> ParseDurationMs(std::string_view text, uint64_t least_ms, uint6
 
 // A plain decimal number.
 Result<uint64_t> ParseCount(std::string_view text, uint64_t least, uint64_t most);
+
+// "RATE" or "RATE:BURST", a second: "500", "10M", "10M:1M" with powers of 1024.
+Result<RateLimit> ParseRateLimit(std::string_view text);
 
 // Ports of vsock: "5000", "1024-2000;5000", or "none".
 Result<std::vector<PortRange>> ParsePortRanges(std::string_view text);

@@ -19,19 +19,9 @@ constexpr char kExamples[] =
     "Examples:\n"
     "  mayfly vm --kernel vmlinux --initrd initrd.cpio --cmdline 'console=ttyS0'\n"
     "  mayfly vm --kernel vmlinux --disk root.img --disk data.img,ro --memory 1G --vcpus 2\n"
+    "  mayfly vm --kernel vmlinux --disk base.img,overlay=clone1.layer\n"
     "  mayfly vm --config machine.json --vsock /tmp/vm.sock,cid=5\n"
     "  mayfly vm --kernel vmlinux --net tap=tap0,address=172.31.0.2/30,gateway=172.31.0.1\n";
-
-// "PATH", "PATH,ro" or "PATH,rw"; any other comma is part of the path.
-Result<DiskOptions> ParseDisk(const std::string& text) {
-  DiskOptions disk{.path = text, .read_only = text.ends_with(",ro")};
-  if (disk.read_only || text.ends_with(",rw")) disk.path.resize(text.size() - 3);
-  if (disk.path.empty()) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("--disk: \"{}\": expected PATH or PATH,ro", Printable(text)));
-  }
-  return disk;
-}
 
 // Takes ",NAME=VALUE" off the end of `text` and returns the value; nothing if it is not there.
 std::optional<std::string> TakeOption(std::string& text, std::string_view name) {
@@ -80,38 +70,13 @@ Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
         TRY(WithContext(ParseCount(arguments.vcpus, 1, VmOptions::kMostVcpus), "--vcpus")));
   }
   if (!arguments.disks.empty()) options.disks.clear();
-  for (const std::string& disk : arguments.disks) options.disks.push_back(TRY(ParseDisk(disk)));
+  for (const std::string& disk : arguments.disks) {
+    options.disks.push_back(TRY(WithContext(ParseDisk(disk), "--disk")));
+  }
   if (!arguments.nets.empty()) options.nets = TRY(ParseNets(arguments.nets));
   if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
   if (arguments.rng) options.rng = true;
   options.metrics = arguments.metrics;
-  return {};
-}
-
-Result<void> CheckDisks(const std::vector<DiskOptions>& disks) {
-  if (disks.size() > VmOptions::kMostDisks) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("--disk: {} disks, {} are the most allowed", disks.size(),
-                            VmOptions::kMostDisks));
-  }
-  std::vector<struct stat> seen;
-  for (const DiskOptions& disk : disks) {
-    struct stat status{};
-    if (::stat(disk.path.c_str(), &status) != 0) return FailErrno("disk " + Printable(disk.path));
-    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
-      return Fail(
-          ErrorCode::kCorrupt,
-          fmt::format("disk {}: neither a regular file nor a block device", Printable(disk.path)));
-    }
-    for (size_t i = 0; i < seen.size(); ++i) {
-      const bool same = seen[i].st_dev == status.st_dev && seen[i].st_ino == status.st_ino;
-      if (!same || (disks[i].read_only && disk.read_only)) continue;
-      return Fail(
-          ErrorCode::kInvalidArgument,
-          fmt::format("disk {}: given twice, and not read-only both times", Printable(disk.path)));
-    }
-    seen.push_back(status);
-  }
   return {};
 }
 
@@ -161,7 +126,7 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
   command->add_option("--vcpus", arguments.vcpus, "The guest's CPUs, 1 to 32")->type_name("N");
   // One value an option: without this, a path behind --disk would be taken for another disk.
   command->add_option("--disk", arguments.disks, "A raw disk image; may be given several times")
-      ->type_name("PATH[,ro]")
+      ->type_name("PATH[,ro][,KEY=VALUE]")
       ->allow_extra_args(false);
   command->add_option("--net", arguments.nets, "A network device on a tap; several are possible")
       ->type_name("tap=NAME[,KEY=VALUE...]")

@@ -7,26 +7,6 @@
 namespace mayfly {
 namespace {
 
-constexpr size_t kMostPath = 4095;
-
-Result<std::string> ParsePath(const JsonValue& value, const std::string& directory) {
-  std::string path = TRY(value.AsString());
-  if (path.empty() || path.size() > kMostPath) {
-    return value.Refuse("expected a path of 1 to 4095 bytes");
-  }
-  return path.starts_with('/') ? path : directory + "/" + path;
-}
-
-Result<DiskOptions> ParseDisk(const JsonValue& value, const std::string& directory) {
-  const JsonObject object = TRY(value.AsObject());
-  TRY(object.RefuseKeysOtherThan({"path", "read_only"}));
-  DiskOptions disk;
-  const JsonValue path = TRY(object.Require("path"));
-  disk.path = TRY(ParsePath(path, directory));
-  if (const auto read_only = object.Find("read_only")) disk.read_only = TRY(read_only->AsBool());
-  return disk;
-}
-
 Result<VsockOptions> ParseVsock(const JsonValue& value, const std::string& directory) {
   const JsonObject object = TRY(value.AsObject());
   TRY(object.RefuseKeysOtherThan({"path", "cid", "allow"}));
@@ -79,7 +59,7 @@ Result<void> ParseKernel(const JsonObject& object, const std::string& directory,
 Result<void> ParseDevices(const JsonObject& object, const std::string& directory,
                           VmOptions& options) {
   if (const auto disks = object.Find("disks")) {
-    const std::vector<JsonValue> elements = TRY(disks->AsArray(VmOptions::kMostDisks));
+    const std::vector<JsonValue> elements = TRY(disks->AsArray(DiskOptions::kMostDisks));
     for (const JsonValue& element : elements) {
       options.disks.push_back(TRY(ParseDisk(element, directory)));
     }

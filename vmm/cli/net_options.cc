@@ -8,7 +8,6 @@
 #include <array>
 #include <charconv>
 
-#include "base/arithmetic.h"
 #include "vmm/cli/arguments.h"
 
 namespace mayfly {
@@ -23,32 +22,6 @@ Result<bool> ParseChoice(std::string_view text, std::string_view yes, std::strin
   if (text == yes) return true;
   if (text == no) return false;
   return Expected(text, fmt::format("{} or {}", yes, no));
-}
-
-// "10M": K, M and G are powers of 1024.
-Result<uint64_t> ParseAmount(std::string_view text) {
-  uint64_t number = 0;
-  const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  const std::string_view suffix(rest, static_cast<size_t>(end - rest));
-  constexpr std::array<std::pair<std::string_view, uint64_t>, 4> kUnits{
-      {{"", 1}, {"K", 1024}, {"M", 1024 * 1024}, {"G", 1024 * 1024 * 1024}}};
-  const auto* const unit =
-      std::ranges::find(kUnits, suffix, &std::pair<std::string_view, uint64_t>::first);
-  const auto amount = error == std::errc() && unit != kUnits.end()
-                          ? CheckedMul(number, unit->second)
-                          : std::nullopt;
-  if (!amount || *amount == 0) return Expected(text, "a number from 1 on, such as 500 or 10M");
-  return *amount;
-}
-
-// "RATE" or "RATE:BURST".
-Result<RateLimit> ParseLimit(std::string_view text) {
-  const size_t colon = text.find(':');
-  RateLimit limit;
-  limit.per_second = TRY(ParseAmount(text.substr(0, colon)));
-  if (colon != std::string_view::npos) limit.burst = TRY(ParseAmount(text.substr(colon + 1)));
-  return limit;
 }
 
 Result<uint16_t> ParseMtu(std::string_view text) {
@@ -115,22 +88,22 @@ constexpr Key kKeys[] = {
      }},
     {"rx_rate", JsonForm::kText,
      [](std::string_view text, NetOptions* to) -> Result<void> {
-       to->rx.bytes = TRY(ParseLimit(text));
+       to->rx.bytes = TRY(ParseRateLimit(text));
        return {};
      }},
     {"rx_ops", JsonForm::kText,
      [](std::string_view text, NetOptions* to) -> Result<void> {
-       to->rx.operations = TRY(ParseLimit(text));
+       to->rx.operations = TRY(ParseRateLimit(text));
        return {};
      }},
     {"tx_rate", JsonForm::kText,
      [](std::string_view text, NetOptions* to) -> Result<void> {
-       to->tx.bytes = TRY(ParseLimit(text));
+       to->tx.bytes = TRY(ParseRateLimit(text));
        return {};
      }},
     {"tx_ops", JsonForm::kText,
      [](std::string_view text, NetOptions* to) -> Result<void> {
-       to->tx.operations = TRY(ParseLimit(text));
+       to->tx.operations = TRY(ParseRateLimit(text));
        return {};
      }},
     {"address", JsonForm::kText,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "devices/virtio/vsock/port_range.h"
+#include "vmm/cli/disk_options.h"
 #include "vmm/cli/net_options.h"
 #include "vmm/function/kernel_bundle.h"
 
@@ -35,13 +36,6 @@ struct RunOptions {
   GuestPrograms guest;
 };
 
-struct DiskOptions {
-  std::string path{};
-  bool read_only = false;
-
-  bool operator==(const DiskOptions&) const = default;
-};
-
 struct VsockOptions {
   static constexpr uint32_t kLeastCid = 3;
   static constexpr uint32_t kMostCid = 0xfffffffe;
@@ -61,7 +55,6 @@ struct VmOptions {
   static constexpr uint64_t kLeastMemoryMib = 64;
   static constexpr uint64_t kMostMemoryMib = uint64_t{1024} * 1024;
   static constexpr uint32_t kMostVcpus = 32;
-  static constexpr size_t kMostDisks = 8;
   // COMMAND_LINE_SIZE of x86 Linux is 2048, with the NUL.
   static constexpr size_t kMostCommandLine = 2047;
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "vmm/cli/disk_config.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/net_config.h"
@@ -24,7 +25,7 @@ MachineConfig ConfigOf(const VmOptions& options) {
   config.memory_bytes = options.memory_mib << 20;
   config.vcpu_count = options.vcpus;
   for (const DiskOptions& disk : options.disks) {
-    config.disks.push_back({disk.path, disk.read_only, UniqueFd()});
+    config.disks.push_back(DiskConfigOf(disk));
   }
   for (const NetOptions& net : options.nets) config.nets.push_back(NetConfigOf(net));
   if (const auto& vsock = options.vsock) {

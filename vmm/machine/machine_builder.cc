@@ -159,13 +159,16 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
 
 Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   const std::string name = fmt::format("disk{}", parts_.transports.size());
-  DiskSource source{disk.path, disk.read_only, std::move(disk.fd)};
+  DiskSource source{disk.path,    disk.read_only,
+                    std::move(disk.fd), disk.engine,
+                    disk.overlay, std::move(disk.overlay_fd)};
   BlkDevice::Resources resources;
   resources.name = name;
   resources.backend = TRY(WithContext(OpenBlkBackend(std::move(source)), name));
   resources.loop = parts_.loop.get();
   resources.log = log_;
-  resources.options.serial = name;
+  resources.options = disk.options;
+  if (resources.options.serial.empty()) resources.options.serial = name;
   auto device = TRY(BlkDevice::Create(std::move(resources)));
   const BlkMetrics* const metrics = &device->metrics();
   TRY(AddTransport(name, std::move(device), KickMode::kInline));

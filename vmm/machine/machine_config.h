@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "devices/virtio/blk/blk_options.h"
+#include "devices/virtio/blk/open_backend.h"
 #include "devices/rate_limiter.h"
 #include "devices/virtio/net/net_state.h"
 #include "devices/virtio/vsock/port_range.h"
@@ -18,7 +20,13 @@ struct DiskConfig {
   std::string path;  // For opening, and for errors.
   bool read_only = false;
   // If valid, the disk itself; `path` is then only a name.
-  UniqueFd fd;
+  UniqueFd fd{};
+  // The file of a private layer over the disk, which is then only read; empty: none. The
+  // descriptor, if valid, is that file itself.
+  std::string overlay{};
+  UniqueFd overlay_fd{};
+  BlkEngine engine = BlkEngine::kBest;
+  BlkOptions options{};  // Without a serial number, the guest reads the disk's name.
 };
 
 struct NetConfig {

@@ -13,22 +13,13 @@
 #include "devices/rate_limiter.h"
 #include "devices/virtio/blk/blk_backend.h"
 #include "devices/virtio/blk/blk_metrics.h"
+#include "devices/virtio/blk/blk_options.h"
 #include "devices/virtio/blk/blk_request.h"
 #include "devices/virtio/blk/blk_state.h"
 #include "devices/virtio/blk/in_flight.h"
 #include "devices/virtio/virtio_device.h"
 
 namespace mayfly {
-
-// What a block device is besides its contents.
-struct BlkOptions {
-  uint16_t queues = 1;
-  // What the guest reads as the disk's serial number; what is beyond 20 bytes is cut.
-  std::string serial{};
-  // The logical block size, 512 or 4096: what the guest's kernel reads and writes at least.
-  uint32_t block_size = 512;
-  RateLimits limits{};
-};
 
 // A virtio block device (virtio 1.2, section 5.2). What needs no disk is done at once, on the
 // thread of the kick: malformed requests, and reads of what is in the host's memory already. The

@@ -17,10 +17,14 @@ enum class BlkEngine : uint8_t {
 
 // Where a disk is, and how it is to be used.
 struct DiskSource {
-  std::string path;  // For opening, and for errors.
+  std::string path{};  // For opening, and for errors.
   bool read_only = false;
-  UniqueFd fd;  // If valid, the disk itself; `path` is then only a name.
+  UniqueFd fd{};  // If valid, the disk itself; `path` is then only a name.
   BlkEngine engine = BlkEngine::kBest;
+  // The file of a layer over the disk, which is then only read; created if nothing is there. Empty:
+  // none. The descriptor, if valid, is that file itself.
+  std::string overlay{};
+  UniqueFd overlay_fd{};
 };
 
 Result<std::unique_ptr<BlkBackend>> OpenBlkBackend(DiskSource source);
