@@ -15,8 +15,7 @@ namespace mayfly {
 class Mapping {
  public:
   Mapping() = default;
-  Mapping(Mapping&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Mapping(Mapping&& other) noexcept : range_(std::exchange(other.range_, {})) {}
   Mapping& operator=(Mapping&& other) noexcept;
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
@@ -27,21 +26,30 @@ class Mapping {
   static Result<Mapping> Anonymous(size_t size);
 
   // The same at a multiple of 2 MiB, with huge pages where the host has them: a guest's first touch
-  // of its memory is then one fault in 2 MiB instead of 512, each of which leaves the guest.
+  // of its memory is then one fault in 2 MiB instead of 512, each of which leaves the guest. In
+  // front of it and behind it are at least kGuard bytes that nobody can touch: what runs out of a
+  // guest's memory, by a fault of ours, ends the process instead of reaching others' memory.
   static Result<Mapping> AnonymousHuge(size_t size);
+  static constexpr size_t kGuard = 64 << 10;
 
   // A view of `fd` from `offset` (page-aligned), with mmap()'s protection and flags.
   static Result<Mapping> File(int fd, uint64_t offset, size_t size, int protection, int flags);
 
-  [[nodiscard]] uint8_t* data() const { return data_; }
-  [[nodiscard]] size_t size() const { return size_; }
+  [[nodiscard]] uint8_t* data() const { return range_.data; }
+  [[nodiscard]] size_t size() const { return range_.size; }
 
  private:
-  Mapping(uint8_t* data, size_t size) : data_(data), size_(size) {}
+  struct Range {
+    uint8_t* data = nullptr;
+    size_t size = 0;
+    // Mapped as well, and not accessible.
+    size_t guard_before = 0;
+    size_t guard_after = 0;
+  };
+  explicit Mapping(const Range& range) : range_(range) {}
   void Unmap();
 
-  uint8_t* data_ = nullptr;
-  size_t size_ = 0;
+  Range range_;
 };
 
 }  // namespace mayfly

@@ -13,6 +13,12 @@ constexpr size_t kPage = 4096;
 // Whether the process has something at the address: msync() says ENOMEM where it has not.
 bool IsMapped(uint8_t* address) { return ::msync(address, kPage, MS_ASYNC) == 0; }
 
+// Whether it can be read: the kernel says EFAULT where it cannot.
+bool IsReadable(const uint8_t* address) {
+  const UniqueFd fd(::memfd_create("mapping_test", MFD_CLOEXEC));
+  return ::write(fd.get(), address, 1) == 1;
+}
+
 TEST(MappingTest, AnonymousMemoryIsZeroAndWritable) {
   const Mapping mapping = *Mapping::Anonymous(kPage);
   ASSERT_EQ(mapping.size(), kPage);
@@ -29,6 +35,32 @@ TEST(MappingTest, DestructorUnmaps) {
     ASSERT_TRUE(IsMapped(address));
   }
   EXPECT_FALSE(IsMapped(address));
+}
+
+TEST(MappingTest, HugeMemoryIsAlignedAndStandsBetweenGuards) {
+  const Mapping mapping = *Mapping::AnonymousHuge(3 * kPage);
+  const uint8_t* const start = mapping.data();
+  const uint8_t* const end = start + mapping.size();
+
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(start) % (2 << 20), 0);
+  EXPECT_TRUE(IsReadable(start));
+  EXPECT_TRUE(IsReadable(end - 1));
+  EXPECT_FALSE(IsReadable(start - 1));
+  EXPECT_FALSE(IsReadable(start - Mapping::kGuard));
+  EXPECT_FALSE(IsReadable(end));
+  EXPECT_FALSE(IsReadable(end + Mapping::kGuard - 1));
+}
+
+TEST(MappingTest, GuardsGoWithTheMemory) {
+  uint8_t* start = nullptr;
+  {
+    const Mapping mapping = *Mapping::AnonymousHuge(kPage);
+    start = mapping.data();
+    ASSERT_TRUE(IsMapped(start - kPage));
+  }
+  EXPECT_FALSE(IsMapped(start));
+  EXPECT_FALSE(IsMapped(start - kPage));
+  EXPECT_FALSE(IsMapped(start + kPage));
 }
 
 TEST(MappingTest, MoveKeepsTheAddress) {
