@@ -2,8 +2,6 @@
 
 #include <sys/eventfd.h>
 
-#include <cstdint>
-
 namespace mayfly {
 
 Result<EventFd> EventFd::Create() {
@@ -18,9 +16,9 @@ void EventFd::Signal() const {
   [[maybe_unused]] const ssize_t written = ::write(fd_.get(), &one, sizeof(one));
 }
 
-bool EventFd::Clear() const {
+uint64_t EventFd::Take() const {
   uint64_t count = 0;
-  return ::read(fd_.get(), &count, sizeof(count)) == sizeof(count);
+  return ::read(fd_.get(), &count, sizeof(count)) == sizeof(count) ? count : 0;
 }
 
 }  // namespace mayfly

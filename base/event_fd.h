@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -12,7 +14,9 @@ class EventFd {
 
   void Signal() const;
   // Takes all signals at once; false if there was none.
-  bool Clear() const;
+  bool Clear() const { return Take() != 0; }
+  // The same, and how many there were.
+  [[nodiscard]] uint64_t Take() const;
   [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:

@@ -80,11 +80,16 @@ Result<std::unique_ptr<MmioTransport>> MmioTransport::Create(Resources resources
   CHECK(resources.device->queue_sizes().size() <= 32);  // Bits of pending_kicks_.
   const std::string name = resources.name;
   EventFd kick_event = TRY(WithContext(EventFd::Create(), name));
+  EventFd notify_event = TRY(WithContext(EventFd::Create(), name));
   std::unique_ptr<MmioTransport> transport(
-      new MmioTransport(std::move(resources), std::move(kick_event)));
+      new MmioTransport(std::move(resources), std::move(kick_event), std::move(notify_event)));
   MmioTransport* const self = transport.get();
   self->kick_watch_ =
       TRY(WithContext(self->loop_->Watch(self->kick_event_.fd(), EPOLLIN,
+                                         [self](uint32_t) { self->ProcessPending(); }),
+                      name));
+  self->notify_watch_ =
+      TRY(WithContext(self->loop_->Watch(self->notify_event_.fd(), EPOLLIN,
                                          [self](uint32_t) { self->ProcessPending(); }),
                       name));
   MutexLock lock(self->mutex_);
@@ -92,7 +97,7 @@ Result<std::unique_ptr<MmioTransport>> MmioTransport::Create(Resources resources
   return transport;
 }
 
-MmioTransport::MmioTransport(Resources resources, EventFd kick_event)
+MmioTransport::MmioTransport(Resources resources, EventFd kick_event, EventFd notify_event)
     : name_(std::move(resources.name)),
       memory_(resources.memory),
       interrupt_(resources.interrupt),
@@ -100,9 +105,13 @@ MmioTransport::MmioTransport(Resources resources, EventFd kick_event)
       kick_mode_(resources.kick_mode),
       log_(resources.log, name_),
       kick_event_(std::move(kick_event)),
+      notify_event_(std::move(notify_event)),
       device_(std::move(resources.device)) {}
 
-MmioTransport::~MmioTransport() { loop_->Remove(kick_watch_); }
+MmioTransport::~MmioTransport() {
+  loop_->Remove(kick_watch_);
+  loop_->Remove(notify_watch_);
+}
 
 void MmioTransport::Read(uint64_t offset, std::span<uint8_t> bytes) {
   std::ranges::fill(bytes, uint8_t{0});
@@ -305,6 +314,7 @@ void MmioTransport::ResetLocked() {
   activated_ = false;
   registers_ = State{};
   registers_.queues.resize(device_->queue_sizes().size());
+  notify_event_.Clear();
   pending_kicks_.store(0, std::memory_order_relaxed);
   interrupt_status_.store(0, std::memory_order_relaxed);
   status_.store(0, std::memory_order_release);
@@ -332,8 +342,16 @@ void MmioTransport::ProcessPending() {
   // Cleared before the bits are taken: a kick between the two costs a wake-up for nothing, the
   // other way round it would be lost.
   kick_event_.Clear();
+  TakeNotifications();
   MutexLock lock(mutex_);
   ProcessLocked(pending_kicks_.exchange(0, std::memory_order_acq_rel));
+}
+
+void MmioTransport::TakeNotifications() {
+  const uint64_t count = notify_event_.Take();
+  if (count == 0 || !live()) return;
+  metrics_.kicks.Add(count);
+  pending_kicks_.fetch_or(AllQueues(*device_), std::memory_order_acq_rel);
 }
 
 void MmioTransport::ProcessLocked(uint32_t queues) {
@@ -349,6 +367,7 @@ void MmioTransport::ProcessLocked(uint32_t queues) {
 void MmioTransport::Pause() {
   MutexLock lock(mutex_);
   paused_ = true;
+  TakeNotifications();
   if (activated_) device_->Drain();
 }
 

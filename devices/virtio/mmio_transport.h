@@ -22,7 +22,7 @@ namespace mayfly {
 // On which thread a kick becomes VirtioDevice::ProcessQueue().
 enum class KickMode {
   kInline,  // On the vCPU's, before its register write returns: for requests that are quick.
-  kLoop,    // On the event loop's; kicks that come before it gets there are one.
+  kLoop,    // On the event loop's, see notify_fd(); kicks that come before it gets there are one.
 };
 
 struct MmioMetrics {
@@ -80,6 +80,10 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   // The configuration space has changed: a new ConfigGeneration and an interrupt. Any thread.
   void ConfigChanged();
 
+  // A signal on this eventfd is a kick of all queues, in KickMode::kLoop: for an ioeventfd of KVM's
+  // on QueueNotify, which spares the vCPU the way to this process and back.
+  [[nodiscard]] int notify_fd() const { return notify_event_.fd(); }
+
   [[nodiscard]] const MmioMetrics& metrics() const { return metrics_; }
 
   // With the vCPUs paused: nothing is in flight when it returns, and what the driver has asked for
@@ -91,7 +95,7 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   [[nodiscard]] State Save() const;
 
  private:
-  MmioTransport(Resources resources, EventFd kick_event);
+  MmioTransport(Resources resources, EventFd kick_event, EventFd notify_event);
 
   void UsedBuffers() override;
   void NeedsReset() override;
@@ -110,6 +114,8 @@ class MmioTransport final : public BusDevice, private QueueEvents {
 
   void Kick(uint32_t index);
   void ProcessPending();
+  // Makes pending kicks of the signals on notify_fd().
+  void TakeNotifications();
   void ProcessLocked(uint32_t queues) REQUIRES(mutex_);
 
   Result<void> ActivateLocked() REQUIRES(mutex_);
@@ -129,7 +135,9 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   GuestLog log_;
   MmioMetrics metrics_;
   const EventFd kick_event_;
+  const EventFd notify_event_;
   EventLoop::WatchId kick_watch_ = 0;
+  EventLoop::WatchId notify_watch_ = 0;
 
   // What is read or changed without the mutex. Status bits are set with fetch_or, because
   // NeedsReset() may come at any time; only a reset, when no queue is left, clears them.

@@ -65,4 +65,13 @@ Result<void> Vm::AssignIrqfd(int event_fd, uint32_t gsi) const {
   return {};
 }
 
+Result<void> Vm::AssignIoeventfd(int event_fd, uint64_t address) const {
+  kvm_ioeventfd request{};
+  request.addr = address;
+  request.len = sizeof(uint32_t);
+  request.fd = event_fd;
+  if (::ioctl(fd_.get(), KVM_IOEVENTFD, &request) != 0) return FailErrno("KVM_IOEVENTFD");
+  return {};
+}
+
 }  // namespace mayfly

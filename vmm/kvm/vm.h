@@ -23,8 +23,8 @@ struct MsiRoute {
 // Documentation/virt/kvm/api.rst). Any thread.
 class Vm {
  public:
-  // Memory slots come first of all: registered after an interrupt controller or an ioeventfd, a slot
-  // waits for an RCU grace period (7 ms).
+  // Memory slots come first of all: registered after an interrupt controller or an ioeventfd, a
+  // slot waits for an RCU grace period (7 ms).
   [[nodiscard]] Result<void> SetMemoryRegion(uint32_t slot, const MemoryRegion& region) const;
   [[nodiscard]] Result<void> SetTssAddress(uint64_t address) const;
   // Local APICs in the kernel, IOAPIC in the VMM (KVM_CAP_SPLIT_IRQCHIP). Before the first vCPU.
@@ -34,6 +34,8 @@ class Vm {
   [[nodiscard]] Result<void> SetGsiRouting(std::span<const MsiRoute> routes) const;
   // From now on a signal on the eventfd raises the GSI.
   [[nodiscard]] Result<void> AssignIrqfd(int event_fd, uint32_t gsi) const;
+  // From now on a 32-bit write of the guest's to `address` signals the eventfd, and nothing else.
+  [[nodiscard]] Result<void> AssignIoeventfd(int event_fd, uint64_t address) const;
 
  private:
   friend class Kvm;

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/blk/open_backend.h"
+#include "devices/virtio/mmio_registers.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/net/tap_backend.h"
 #include "devices/virtio/rng/rng.h"
@@ -152,6 +153,10 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
   resources.log = log_;
   parts_.transports.push_back(TRY(MmioTransport::Create(std::move(resources))));
   parts_.metrics.Add("virtio", label, &parts_.transports.back()->metrics());
+  if (kick_mode == KickMode::kLoop) {
+    TRY(parts_.vm->AssignIoeventfd(parts_.transports.back()->notify_fd(),
+                                   base + mmio::kQueueNotify));
+  }
   TRY(parts_.mmio->Insert(base, MmioTransport::kSize, parts_.transports.back().get()));
   acpi_.virtio.push_back({static_cast<uint32_t>(base), MmioTransport::kSize, gsi});
   return {};

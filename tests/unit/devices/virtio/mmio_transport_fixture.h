@@ -1,6 +1,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <memory>
 #include <string>
@@ -53,6 +54,10 @@ class MmioTransportFixture : public ::testing::Test {
     device_->queues[0].Complete(*device_->queues[0].Pop(), 1);
     device_->queues[0].Notify();
     return transport_->Save();
+  }
+  // What KVM does for an ioeventfd.
+  void Notify(uint64_t count) const {
+    EXPECT_EQ(::write(transport_->notify_fd(), &count, sizeof(count)), sizeof(count));
   }
   Bytes Read(uint64_t offset, size_t size) {
     Bytes bytes(size, 0xee);

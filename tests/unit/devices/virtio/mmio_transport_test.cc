@@ -440,6 +440,44 @@ TEST_F(MmioTransportTest, LoopKickBeforeAResetIsForgotten) {
   EXPECT_TRUE(device_->processed.empty());
 }
 
+TEST_F(MmioTransportTest, NotifyEventIsAKickOfAllQueues) {
+  Build(KickMode::kLoop);
+  FakeDriver driver = MakeDriver();
+  driver.Start();
+
+  Notify(3);
+  RunReady(loop_.get());
+
+  EXPECT_EQ(device_->processed, (std::vector<uint16_t>{0, 1}));
+  EXPECT_EQ(transport_->metrics().kicks.value(), 3);
+}
+
+TEST_F(MmioTransportTest, NotifyEventBeforeAPauseIsInTheState) {
+  Build(KickMode::kLoop);
+  FakeDriver driver = MakeDriver();
+  driver.Start();
+  Notify(1);
+
+  transport_->Pause();
+
+  EXPECT_EQ(transport_->Save().pending_kicks, 0b11);
+  transport_->Resume();
+  RunReady(loop_.get());
+  EXPECT_EQ(device_->processed, (std::vector<uint16_t>{0, 1}));
+}
+
+TEST_F(MmioTransportTest, NotifyEventBeforeAResetIsForgotten) {
+  Build(KickMode::kLoop);
+  FakeDriver driver = MakeDriver();
+  driver.Start();
+  Notify(1);
+
+  driver.Start();
+  RunReady(loop_.get());
+
+  EXPECT_TRUE(device_->processed.empty());
+}
+
 TEST_F(MmioTransportTest, ProcessLaterRunsOnTheLoopInBothModes) {
   FakeDriver driver = MakeDriver();
   driver.Start();
