@@ -140,6 +140,7 @@ class Bench {
   }
 
   void AddNets() {
+    cases_.push_back({"net kick", [this] { return RunNet("net-kick", 0); }, nullptr});
     for (const size_t frame : {64U, 1500U}) {
       cases_.push_back(
           {fmt::format("net send {}", frame), [this, frame] { return RunNet("net-send", frame); },

@@ -89,6 +89,7 @@ int guest_main(const char* command_line) {
   if (is(command_line, "port-exit")) bench_exit(n, 0);
   if (is(command_line, "read")) bench_read(n, 0);
   if (is(command_line, "write")) bench_read(n, 1);
+  if (is(command_line, "net-kick")) bench_net_kick(n);
   if (is(command_line, "net-send")) bench_net_send(n);
   if (is(command_line, "net-receive")) bench_net_receive(n);
   if (is(command_line, "vsock-round-trip")) bench_vsock_round_trip(n);

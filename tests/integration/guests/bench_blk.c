@@ -32,8 +32,8 @@ static uint64_t next_block(const numbers n) {
 }
 
 static void submit(const numbers n, uint32_t slot, int write) {
-  requests[slot] = (struct request){write ? TYPE_OUT : TYPE_IN, 0,
-                                    next_block(n) * (n[SIZE] / SECTOR)};
+  requests[slot] =
+      (struct request){write ? TYPE_OUT : TYPE_IN, 0, next_block(n) * (n[SIZE] / SECTOR)};
   statuses[slot] = 0xff;
   const struct descriptor chain[DESCRIPTORS] = {
       {(uintptr_t)&requests[slot], sizeof(struct request), 0, 0},

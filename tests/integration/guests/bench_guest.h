@@ -10,6 +10,7 @@
 typedef uint64_t numbers[MOST_NUMBERS];
 
 void bench_read(const numbers n, int write);
+void bench_net_kick(const numbers n);
 void bench_net_send(const numbers n);
 void bench_net_receive(const numbers n);
 void bench_vsock_round_trip(const numbers n);

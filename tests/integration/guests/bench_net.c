@@ -53,6 +53,23 @@ static void set_up(void) {
   want_no_interrupt(&net.queues[TRANSMIT]);
 }
 
+// Kicks for nothing.
+void bench_net_kick(const numbers n) {
+  set_up();
+  const uint64_t start = rdtsc();
+  begin(start);
+  uint64_t operations = 0;
+  uint64_t before = start;
+  while (before - start < n[TICKS]) {
+    queue_kick(&net, TRANSMIT);
+    const uint64_t now = rdtsc();
+    sample(now - before);
+    before = now;
+    ++operations;
+  }
+  finish(before, operations, 0);
+}
+
 void bench_net_send(const numbers n) {
   set_up();
   EXPECT(n[SIZE] + HEADER <= BUFFER);
