@@ -13,6 +13,7 @@
 #include "devices/virtio/vsock/vsock.h"
 #include "tests/fakes/fake_blk_backend.h"
 #include "tests/fakes/fake_driver.h"
+#include "tests/fakes/fake_power_events.h"
 #include "tests/fakes/loop.h"
 #include "tests/fuzz/byte_reader.h"
 
@@ -28,12 +29,6 @@ constexpr uint64_t kIoapicSize = 0x1000;
 constexpr uint64_t kSerialPort = 0x3f8;
 constexpr uint64_t kI8042Port = 0x64;
 constexpr uint64_t kAcpiPmPort = 0x600;
-
-class FakePower final : public PowerEvents {
- public:
-  void PowerOff() override {}
-  void Reset() override {}
-};
 
 // Routes are messages to local APICs, and to nothing else.
 class CheckingSink final : public IoapicSink {
@@ -170,7 +165,7 @@ class BusTarget {
   GuestMemory& memory_ = Memory();
   std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   FakeInterruptLine line_;
-  FakePower power_;
+  FakePowerEvents power_;
   CheckingSink sink_;
   SerialOutput output_{-1, loop_.get()};
   std::unique_ptr<Serial> serial_ = *Serial::Create({&line_, &output_});
