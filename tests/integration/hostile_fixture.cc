@@ -1,6 +1,7 @@
 #include "tests/integration/hostile_fixture.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <thread>
@@ -36,6 +37,16 @@ void StartSecondVcpu(Machine::Parts& parts) {
 
 microseconds Since(Clock::time_point start) {
   return std::chrono::duration_cast<microseconds>(Clock::now() - start);
+}
+
+std::chrono::milliseconds CpuTime() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  const auto of = [](const timeval& time) {
+    return std::chrono::seconds(time.tv_sec) + microseconds(time.tv_usec);
+  };
+  return std::chrono::duration_cast<std::chrono::milliseconds>(of(usage.ru_utime) +
+                                                               of(usage.ru_stime));
 }
 
 void Print(std::string_view what, std::vector<microseconds> times) {
@@ -98,6 +109,12 @@ MachineConfig HostileFixture::ConfigWith(std::string_view device, std::string_vi
   MachineConfig config = HostileConfig(fmt::format("{} {}", hostile_case, device));
   if (device == "net") config.nets.emplace_back().tap = "tap0";
   return config;
+}
+
+std::chrono::milliseconds HostileFixture::CpuTimeIn(std::chrono::milliseconds time) {
+  const std::chrono::milliseconds before = CpuTime();
+  std::this_thread::sleep_for(time);
+  return CpuTime() - before;
 }
 
 void HostileFixture::ExpectVerdict() {

@@ -27,6 +27,8 @@ class HostileFixture : public MachineFixture {
   void AbuseFromTwoVcpus(std::string_view hostile_case, std::string_view device);
   // Pauses the machine, lets it run again and stops it, each in time.
   void PauseAndStop();
+  // How much CPU time this process uses while it sleeps for `time`.
+  static std::chrono::milliseconds CpuTimeIn(std::chrono::milliseconds time);
   // Waits for what the guest makes of its case; then pauses and stops it.
   void ExpectVerdict();
 

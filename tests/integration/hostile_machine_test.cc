@@ -1,8 +1,5 @@
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-
-#include <thread>
 
 #include "base/file.h"
 #include "tests/integration/hostile_fixture.h"
@@ -21,28 +18,12 @@ class HostileMachineTest : public HostileFixture {
   static uint8_t* Touched(const Machine::Parts& parts) {
     return parts.memory->regions().front().host + kTouched;
   }
-  // How much CPU time this process uses while it sleeps for `time`.
-  static milliseconds CpuTimeIn(milliseconds time) {
-    const milliseconds before = CpuTime();
-    std::this_thread::sleep_for(time);
-    return CpuTime() - before;
-  }
   // A fatal end takes far less; a loaded host may take its time.
   void ExpectPromptEnd(EndReason reason) {
     const auto start = steady_clock::now();
     const MachineEnd end = WaitForEnd();
     EXPECT_EQ(end.reason, reason) << end.detail;
     EXPECT_LT(steady_clock::now() - start, std::chrono::seconds(1));
-  }
-
- private:
-  static milliseconds CpuTime() {
-    rusage usage{};
-    ::getrusage(RUSAGE_SELF, &usage);
-    const auto of = [](const timeval& time) {
-      return std::chrono::seconds(time.tv_sec) + std::chrono::microseconds(time.tv_usec);
-    };
-    return std::chrono::duration_cast<milliseconds>(of(usage.ru_utime) + of(usage.ru_stime));
   }
 };
 
