@@ -1,6 +1,7 @@
 #include "devices/virtio/net/receive_buffers.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -32,8 +33,11 @@ bool ReceiveBuffers::TakeBuffer() {
     }
     capacity_ += chain->writable_size();
     descriptor_count_ += chain->writable().size();
+    if (std::exchange(iovecs_complete_, false)) iovecs_.pop_back();
+    for (const GuestBuffer& part : chain->writable()) {
+      iovecs_.push_back(queue_.memory().Iovec(part.address, part.length));
+    }
     buffers_.push_back(*std::move(chain));
-    iovecs_.clear();
     return true;
   }
   queue_.ProcessLater();
@@ -45,7 +49,13 @@ DescriptorChain ReceiveBuffers::PopBuffer() {
   buffers_.pop_front();
   capacity_ -= buffer.writable_size();
   descriptor_count_ -= buffer.writable().size();
-  iovecs_.clear();
+  if (std::exchange(iovecs_complete_, false)) iovecs_.pop_back();
+  first_iovec_ += buffer.writable().size();
+  header_has_place_ = false;
+  if (first_iovec_ > kMostDescriptors) {
+    iovecs_.erase(iovecs_.begin(), iovecs_.begin() + static_cast<ptrdiff_t>(first_iovec_ - 1));
+    first_iovec_ = 1;
+  }
   return buffer;
 }
 
@@ -54,20 +64,21 @@ bool ReceiveBuffers::Prepare() {
   while (capacity_ < wanted && TakeBuffer()) {
   }
   if (buffers_.empty()) return false;
-  if (iovecs_.empty()) BuildIovecs();
+  if (!iovecs_complete_) CompleteIovecs();
   return true;
 }
 
-void ReceiveBuffers::BuildIovecs() {
-  const GuestMemory& memory = queue_.memory();
-  iovecs_.push_back({&header_, kHeaderSize});
-  size_t skip = kHeaderSize;
-  for (const DescriptorChain& buffer : buffers_) {
-    const auto parts = buffer.WritableIovecs(memory, skip, buffer.writable_size() - skip);
-    iovecs_.insert(iovecs_.end(), parts.begin(), parts.end());
-    skip = 0;
+void ReceiveBuffers::CompleteIovecs() {
+  iovecs_[first_iovec_ - 1] = {&header_, kHeaderSize};
+  size_t skip = std::exchange(header_has_place_, true) ? 0 : kHeaderSize;
+  for (size_t i = first_iovec_; skip > 0; ++i) {
+    iovec& part = iovecs_[i];
+    const size_t count = std::min(skip, part.iov_len);
+    part = {static_cast<uint8_t*>(part.iov_base) + count, part.iov_len - count};
+    skip -= count;
   }
   iovecs_.push_back({overflow_.get(), net::kMostFrameBytes});
+  iovecs_complete_ = true;
 }
 
 void ReceiveBuffers::SetFrame(size_t length) {

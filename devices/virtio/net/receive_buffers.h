@@ -27,7 +27,9 @@ class ReceiveBuffers {
   // asked to kick.
   bool Prepare();
   // Where to put a frame with its header; after Prepare() only.
-  [[nodiscard]] std::span<const iovec> iovecs() const { return iovecs_; }
+  [[nodiscard]] std::span<const iovec> iovecs() const {
+    return std::span(iovecs_).subspan(first_iovec_ - 1);
+  }
   // A frame came, of so many bytes with its header: its header may be looked at, and changed.
   void SetFrame(size_t length);
   void DropFrame() { frame_length_ = 0; }
@@ -52,7 +54,8 @@ class ReceiveBuffers {
   bool TakeBuffer();
   // Takes the first one out of buffers_.
   DescriptorChain PopBuffer();
-  void BuildIovecs();
+  // Puts what is not the guest's around its buffers: our header, in front, and overflow_.
+  void CompleteIovecs();
 
   Virtqueue queue_;
   const bool mergeable_;
@@ -64,7 +67,13 @@ class ReceiveBuffers {
   size_t frame_capacity_ = 0;  // What capacity_ was when the frame was read.
   net::Header header_{};
   const std::unique_ptr<uint8_t[]> overflow_;
-  std::vector<iovec> iovecs_;  // Empty when buffers_ has changed.
+  // Where buffers_ are in the host's memory, from first_iovec_ on; what is in front of that was
+  // used, and the last of it is the place of our header. Kept from frame to frame, because a short
+  // one changes few of them.
+  std::vector<iovec> iovecs_ = std::vector<iovec>(1);
+  size_t first_iovec_ = 1;
+  bool iovecs_complete_ = false;   // overflow_ is the last.
+  bool header_has_place_ = false;  // The first buffer's header is not among them any more.
 };
 
 }  // namespace mayfly

@@ -134,6 +134,16 @@ TEST_F(NetTest, LongestFrameArrivesInManySmallBuffers) {
   EXPECT_TRUE(received == Join(expected, Frame(65550)));
 }
 
+TEST_F(NetTest, ThousandFramesEachGoWhereTheirBufferIs) {
+  Give(60);
+  for (uint32_t i = 0; i < 1000; ++i) {
+    driver_.Chain(kReceive).Writable(5).Writable(40 + i % 7).Submit();
+    driver_.Kick(kReceive);
+    backend_->Arrive(Frame(20 + i % 13));
+    ASSERT_EQ(Received(), Plain(Frame(20 + i % 13)));
+  }
+}
+
 TEST_F(NetTest, DriverWithoutMergeableBuffersGetsAFrameInOne) {
   Start(UINT64_MAX & ~net::kFeatureMergeableBuffers);
   Give(4096);
