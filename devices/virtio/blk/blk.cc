@@ -285,10 +285,13 @@ void BlkDevice::OnThrottleTimer() {
 }
 
 void BlkDevice::ReapLocked() {
-  backend_->Take(&taken_);
-  for (BlkCompletion& completion : taken_) CompleteLocked(std::move(completion));
-  const bool completed = !taken_.empty();
-  taken_.clear();
+  bool completed = false;
+  // Until there are no more: a request that goes on with a flush may have failed at once.
+  for (backend_->Take(&taken_); !taken_.empty(); backend_->Take(&taken_)) {
+    completed = true;
+    for (BlkCompletion& completion : taken_) CompleteLocked(std::move(completion));
+    taken_.clear();
+  }
   if (completed && std::exchange(look_again_, false)) queues_.front().virtqueue.ProcessLater();
 }
 
