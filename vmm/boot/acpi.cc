@@ -129,6 +129,26 @@ std::vector<uint8_t> Finish(std::vector<uint8_t> table) {
 
 GenericAddress IoRegister(uint16_t port) { return {kSystemIo, 8, 0, kByteAccess, port}; }
 
+// "VM_Gen_Counter" (Microsoft, "Virtual Machine Generation ID") and a generic event device
+// (ACPI 6.5, section 5.6.9), by which hardware-reduced ACPI turns an interrupt into a notification.
+aml::Bytes GenerationDevices(const AcpiGeneration& generation) {
+  constexpr uint8_t kGenerationChanged = 0x80;
+  const uint64_t address = generation.address.value;
+  const aml::Bytes counter = aml::Device(
+      "VGEN",
+      aml::Concat({aml::Name("_HID", aml::String("MFLY0001")),
+                   aml::Name("_CID", aml::String("VM_Gen_Counter")),
+                   aml::Name("_DDN", aml::String("VM_Gen_Counter")),
+                   aml::Name("ADDR", aml::Package({address & 0xffffffff, address >> 32}))}));
+  const aml::Bytes resources = aml::EdgeInterrupt(generation.gsi);
+  const aml::Bytes events = aml::Device(
+      "GED0",
+      aml::Concat({aml::Name("_HID", aml::String("ACPI0013")), aml::Name("_UID", aml::Integer(0)),
+                   aml::Name("_CRS", aml::ResourceTemplate(resources)),
+                   aml::Method("_EVT", 1, aml::Notify("VGEN", kGenerationChanged))}));
+  return aml::Concat({counter, events});
+}
+
 std::vector<uint8_t> Dsdt(const AcpiDevices& devices, const AcpiPowerPorts& power) {
   aml::Bytes on_bus;
   const auto add = [&](std::span<const uint8_t> device) {
@@ -140,8 +160,8 @@ std::vector<uint8_t> Dsdt(const AcpiDevices& devices, const AcpiPowerPorts& powe
                                  aml::Name("_UID", aml::Integer(i))})));
   }
   if (devices.serial) {
-    const aml::Bytes resources = aml::Concat(
-        {aml::IoPort(layout::kSerialPort, 8), aml::EdgeInterrupt(layout::kSerialGsi)});
+    const aml::Bytes resources =
+        aml::Concat({aml::IoPort(layout::kSerialPort, 8), aml::EdgeInterrupt(layout::kSerialGsi)});
     add(aml::Device("COM1", aml::Concat({aml::Name("_HID", aml::EisaId("PNP0501")),
                                          aml::Name("_UID", aml::Integer(0)),
                                          aml::Name("_CRS", aml::ResourceTemplate(resources))})));
@@ -150,15 +170,15 @@ std::vector<uint8_t> Dsdt(const AcpiDevices& devices, const AcpiPowerPorts& powe
     const VirtioMmioSlot& slot = devices.virtio[i];
     const aml::Bytes resources =
         aml::Concat({aml::Memory32Fixed(slot.base, slot.size), aml::EdgeInterrupt(slot.gsi)});
-    add(aml::Device(fmt::format("VR{:02X}", i),
-                    aml::Concat({aml::Name("_HID", aml::String("LNRO0005")),
-                                 aml::Name("_UID", aml::Integer(i)),
-                                 aml::Name("_CCA", aml::Integer(1)),
-                                 aml::Name("_CRS", aml::ResourceTemplate(resources))})));
+    add(aml::Device(
+        fmt::format("VR{:02X}", i),
+        aml::Concat({aml::Name("_HID", aml::String("LNRO0005")), aml::Name("_UID", aml::Integer(i)),
+                     aml::Name("_CCA", aml::Integer(1)),
+                     aml::Name("_CRS", aml::ResourceTemplate(resources))})));
   }
+  if (devices.generation) add(GenerationDevices(*devices.generation));
   const aml::Bytes sleep = aml::Name("\\_S5_", aml::Package({power.s5_type, 0, 0, 0}));
-  return Finish(
-      aml::Concat({BytesOf(Header("DSDT", 6)), sleep, aml::Scope("\\_SB_", on_bus)}));
+  return Finish(aml::Concat({BytesOf(Header("DSDT", 6)), sleep, aml::Scope("\\_SB_", on_bus)}));
 }
 
 std::vector<uint8_t> FadtTable(GuestAddress dsdt, const AcpiPowerPorts& power) {
@@ -220,8 +240,8 @@ Result<GuestAddress> WriteAcpiTables(const AcpiDevices& devices, const AcpiPower
   const GuestAddress dsdt = place(Dsdt(devices, power));
   const GuestAddress fadt = place(FadtTable(dsdt, power));
   const GuestAddress madt = place(Madt(devices.vcpu_count));
-  const GuestAddress xsdt = place(Finish(aml::Concat(
-      {BytesOf(Header("XSDT", 1)), BytesOf(fadt.value), BytesOf(madt.value)})));
+  const GuestAddress xsdt = place(
+      Finish(aml::Concat({BytesOf(Header("XSDT", 1)), BytesOf(fadt.value), BytesOf(madt.value)})));
   if (!written || !memory.WriteValue(rsdp, MakeRsdp(xsdt))) {
     return Fail(ErrorCode::kInvalidArgument, "guest memory is too small for the ACPI tables");
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/result.h"
@@ -14,11 +15,18 @@ struct VirtioMmioSlot {
   uint32_t gsi;
 };
 
+// The machine's generation: its GUID, and the interrupt by which a new one is told.
+struct AcpiGeneration {
+  GuestAddress address;
+  uint32_t gsi;
+};
+
 // What the tables describe.
 struct AcpiDevices {
   uint32_t vcpu_count = 1;
   std::vector<VirtioMmioSlot> virtio;
   bool serial = false;
+  std::optional<AcpiGeneration> generation{};
 };
 
 // The ports of the hardware-reduced power interface (ACPI 6.5, section 4.8.3.7), inside the range

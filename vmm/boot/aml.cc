@@ -16,6 +16,9 @@ constexpr uint8_t kQWordPrefix = 0x0e;
 constexpr uint8_t kScopeOp = 0x10;
 constexpr uint8_t kBufferOp = 0x11;
 constexpr uint8_t kPackageOp = 0x12;
+constexpr uint8_t kMethodOp = 0x14;
+constexpr uint8_t kMethodSerialized = 1 << 3;
+constexpr uint8_t kNotifyOp = 0x86;
 constexpr uint8_t kExtOpPrefix = 0x5b;
 constexpr uint8_t kDeviceOp = 0x82;
 
@@ -71,6 +74,15 @@ Bytes Device(std::string_view name, std::span<const uint8_t> terms) {
 
 Bytes Name(std::string_view name, std::span<const uint8_t> object) {
   return Concat({Bytes{kNameOp}, NameString(name), object});
+}
+
+Bytes Method(std::string_view name, uint8_t argument_count, std::span<const uint8_t> terms) {
+  const Bytes flags{static_cast<uint8_t>(argument_count | kMethodSerialized)};
+  return Term({kMethodOp}, Concat({NameString(name), flags, terms}));
+}
+
+Bytes Notify(std::string_view object, uint8_t value) {
+  return Concat({Bytes{kNotifyOp}, NameString(object), Integer(value)});
 }
 
 Bytes Package(std::initializer_list<uint64_t> integers) {

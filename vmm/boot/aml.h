@@ -17,6 +17,9 @@ Bytes Concat(std::initializer_list<std::span<const uint8_t>> parts);
 Bytes Scope(std::string_view name, std::span<const uint8_t> terms);
 Bytes Device(std::string_view name, std::span<const uint8_t> terms);
 Bytes Name(std::string_view name, std::span<const uint8_t> object);
+// A serialized method; within `terms` its arguments are Arg0 and so on.
+Bytes Method(std::string_view name, uint8_t argument_count, std::span<const uint8_t> terms);
+Bytes Notify(std::string_view object, uint8_t value);
 Bytes Package(std::initializer_list<uint64_t> integers);
 
 Bytes Integer(uint64_t value);

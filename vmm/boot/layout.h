@@ -12,6 +12,7 @@
 //   0x0000_9000  page tables                0xfffb_d000  3 pages for KVM (Intel real mode)
 //   0x0002_0000  command line
 //   0x0009_fc00  end of low RAM for the kernel
+//   0x000d_f100  generation id
 //   0x000e_0000  ACPI tables, up to 1 MiB
 //   0x0010_0000  kernel (bzImage: where its header prefers), initrd at the top below 3 GiB
 namespace mayfly::layout {
@@ -24,6 +25,8 @@ inline constexpr GuestAddress kCommandLine{0x20000};
 // COMMAND_LINE_SIZE of x86 Linux, its terminating zero included.
 inline constexpr uint64_t kCommandLineSize = 2048;
 inline constexpr GuestAddress kLowRamEnd{0x9fc00};
+// In memory that is reserved for the guest, and not where it looks for option ROMs.
+inline constexpr GuestAddress kGenerationId{0xdf100};
 inline constexpr GuestAddress kAcpi{0xe0000};
 inline constexpr GuestAddress kHighRam{0x100000};
 
@@ -38,6 +41,7 @@ inline constexpr uint64_t kSerialPort = 0x3f8;
 inline constexpr uint64_t kI8042Port = 0x64;
 inline constexpr uint64_t kAcpiPmPort = 0x600;
 
+inline constexpr uint32_t kGenerationGsi = 3;
 inline constexpr uint32_t kSerialGsi = 4;
 inline constexpr uint32_t kFirstVirtioGsi = 5;
 inline constexpr uint32_t kIoapicPins = 24;

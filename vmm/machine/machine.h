@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "devices/bus.h"
+#include "devices/identity/generation_id.h"
 #include "devices/legacy/acpi_pm.h"
 #include "devices/legacy/i8042_reset.h"
 #include "devices/legacy/ioapic.h"
@@ -50,6 +51,7 @@ class Machine {
     std::unique_ptr<SerialOutput> serial_output;
     std::unique_ptr<Serial> serial;
     std::unique_ptr<SerialInput> serial_input;
+    std::unique_ptr<GenerationId> generation;
     std::unique_ptr<HostSockets> host_sockets;
     std::vector<std::unique_ptr<MmioTransport>> transports;
     std::vector<NetDevice*> nets;  // Borrowed from their transports.
@@ -88,6 +90,9 @@ class Machine {
   [[nodiscard]] std::optional<MachineEnd> end() const { return parts_.end->Get(); }
   // Readable once the machine has ended; for poll(2).
   [[nodiscard]] int end_fd() const { return parts_.end->fd(); }
+
+  // The guest is from now on another machine than the one it was: see GenerationId.
+  void SetGeneration(const GenerationGuid& guid) { parts_.generation->Set(guid); }
 
   // What its devices have counted so far (docs/metrics.md). Any thread, at any time.
   [[nodiscard]] const MetricsRegistry& metrics() const { return parts_.metrics; }

@@ -126,6 +126,15 @@ Result<void> MachineBuilder::AddLegacyDevices() {
         TRY(SerialInput::Create(config_.serial_input, parts_.serial.get(), parts_.loop.get()));
   }
   acpi_.serial = true;
+  return AddGeneration();
+}
+
+Result<void> MachineBuilder::AddGeneration() {
+  InterruptLine* const line = TRY(AddLine(layout::kGenerationGsi));
+  const GenerationIdState state{TRY(GenerationId::NewGuid())};
+  parts_.generation =
+      TRY(GenerationId::Create({parts_.memory.get(), layout::kGenerationId, line}, state));
+  acpi_.generation = AcpiGeneration{layout::kGenerationId, layout::kGenerationGsi};
   return {};
 }
 

@@ -28,6 +28,7 @@ class MachineBuilder {
   Result<void> CheckConfig() const;
   Result<void> CreateVm(const Kvm& kvm);
   Result<void> AddLegacyDevices();
+  Result<void> AddGeneration();
   Result<void> AddVirtioDevices();
   Result<void> AddDisk(DiskConfig disk);
   Result<void> AddNet(NetConfig net);

@@ -80,7 +80,10 @@ TEST_F(AcpiTest, MadtListsEveryVcpuAndTheIoapic) {
 
 // iasl is the reference implementation: it refuses what it cannot parse.
 TEST_F(AcpiTest, DsdtOf32VcpusAndAllDevicesDisassembles) {
-  AcpiDevices devices{.vcpu_count = 32, .virtio = {}, .serial = true};
+  AcpiDevices devices{.vcpu_count = 32,
+                      .virtio = {},
+                      .serial = true,
+                      .generation = AcpiGeneration{layout::kGenerationId, layout::kGenerationGsi}};
   for (uint32_t i = 0; i < layout::kMaxVirtioDevices; ++i) {
     devices.virtio.push_back({0xd0000000 + i * 0x1000, 0x1000, layout::kFirstVirtioGsi + i});
   }
@@ -103,6 +106,10 @@ TEST_F(AcpiTest, DsdtOf32VcpusAndAllDevicesDisassembles) {
   EXPECT_NE(source.find("EisaId (\"PNP0501\")"), std::string::npos);
   EXPECT_NE(source.find("Name (_HID, \"LNRO0005\")"), std::string::npos);
   EXPECT_NE(source.find("0xD0012000"), std::string::npos);
+  EXPECT_NE(source.find("Name (_CID, \"VM_Gen_Counter\")"), std::string::npos);
+  EXPECT_NE(source.find("0x000DF100"), std::string::npos);
+  EXPECT_NE(source.find("Method (_EVT, 1, Serialized)"), std::string::npos);
+  EXPECT_NE(source.find("Notify (VGEN, 0x80)"), std::string::npos);
 }
 
 }  // namespace
