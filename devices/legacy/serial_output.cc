@@ -19,13 +19,13 @@ SerialOutput::~SerialOutput() {
 void SerialOutput::Write(std::span<const uint8_t> bytes) {
   MutexLock lock(mutex_);
   if (fd_ < 0 || failed_) {
-    dropped_ += bytes.size();
+    metrics_.dropped.Add(bytes.size());
     return;
   }
   const size_t room = kMaxPending - pending_.size();
   const size_t kept = std::min(bytes.size(), room);
   pending_.insert(pending_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(kept));
-  dropped_ += bytes.size() - kept;
+  metrics_.dropped.Add(bytes.size() - kept);
   if (watch_ != 0) return;
   DrainLocked();
   if (!pending_.empty()) WatchLocked();
@@ -43,10 +43,11 @@ void SerialOutput::DrainLocked() {
     if (written < 0) {
       // The reader is gone, or the disk is full: the guest runs on without a console.
       failed_ = true;
-      dropped_ += pending_.size();
+      metrics_.dropped.Add(pending_.size());
       pending_.clear();
       return;
     }
+    metrics_.written.Add(static_cast<uint64_t>(written));
     pending_.erase(pending_.begin(), pending_.begin() + written);
   }
 }
@@ -62,11 +63,6 @@ void SerialOutput::WatchLocked() {
   });
   // Not to be watched means a regular file, which poll(2) always calls ready: nothing is pending.
   watch_ = watch.value_or(0);
-}
-
-uint64_t SerialOutput::dropped() const {
-  MutexLock lock(mutex_);
-  return dropped_;
 }
 
 }  // namespace mayfly

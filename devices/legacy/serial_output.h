@@ -7,8 +7,22 @@
 
 #include "base/event_loop.h"
 #include "base/mutex.h"
+#include "devices/metrics.h"
 
 namespace mayfly {
+
+struct SerialMetrics {
+  Counter written;
+  Counter dropped;
+
+  // Calls `visit(name, help, pointer to member)` for every metric.
+  template <class Visitor>
+  static void Visit(Visitor&& visit) {
+    visit("written_bytes_total", "Console output that went out.", &SerialMetrics::written);
+    visit("dropped_bytes_total", "Console output that nobody took in time.",
+          &SerialMetrics::dropped);
+  }
+};
 
 // Where a guest's serial output goes: a descriptor that is never waited for. What it does not take
 // at once is kept, up to a limit, and written by the event loop; beyond the limit it is dropped and
@@ -26,7 +40,8 @@ class SerialOutput {
   ~SerialOutput();
 
   void Write(std::span<const uint8_t> bytes);
-  [[nodiscard]] uint64_t dropped() const;
+  [[nodiscard]] uint64_t dropped() const { return metrics_.dropped.value(); }
+  [[nodiscard]] const SerialMetrics& metrics() const { return metrics_; }
 
  private:
   // What poll(2) says can be written without blocking: to a pipe, PIPE_BUF bytes.
@@ -41,7 +56,7 @@ class SerialOutput {
   std::deque<uint8_t> pending_ GUARDED_BY(mutex_);
   EventLoop::WatchId watch_ GUARDED_BY(mutex_) = 0;  // 0: not watched.
   bool failed_ GUARDED_BY(mutex_) = false;
-  uint64_t dropped_ GUARDED_BY(mutex_) = 0;
+  SerialMetrics metrics_;
 };
 
 }  // namespace mayfly

@@ -118,6 +118,7 @@ Result<void> MachineBuilder::AddLegacyDevices() {
 
   // The port is there without a console too: a kernel that probes for it finds it working.
   parts_.serial_output = std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
+  parts_.metrics.Add("serial", "serial0", &parts_.serial_output->metrics());
   InterruptLine* line = TRY(AddLine(layout::kSerialGsi));
   parts_.serial = TRY(Serial::Create({line, parts_.serial_output.get()}));
   TRY(parts_.pio->Insert(layout::kSerialPort, Serial::kSize, parts_.serial.get()));
@@ -234,8 +235,14 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
 }
 
 Result<void> MachineBuilder::AddRng() {
-  RngDevice::Resources resources{"rng", std::make_unique<HostEntropy>(), log_};
-  return AddTransport("rng", RngDevice::Create(std::move(resources)), KickMode::kInline);
+  RngDevice::Resources resources;
+  resources.name = "rng";
+  resources.source = std::make_unique<HostEntropy>();
+  resources.loop = parts_.loop.get();
+  resources.log = log_;
+  auto device = RngDevice::Create(std::move(resources));
+  parts_.metrics.Add("rng", "rng", &device->metrics());
+  return AddTransport("rng", std::move(device), KickMode::kInline);
 }
 
 Result<std::vector<uint8_t>> MachineBuilder::TakeInitrd() {

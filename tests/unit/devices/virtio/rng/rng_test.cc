@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "devices/virtio/mmio_registers.h"
 #include "devices/virtio/mmio_transport.h"
 #include "tests/fakes/fake_driver.h"
@@ -33,7 +35,8 @@ class RngTest : public ::testing::Test {
   RngTest() {
     auto source = std::make_unique<FakeEntropy>();
     source_ = source.get();
-    transport_ = *Make(RngDevice::Create({.name = "rng", .source = std::move(source)}), {});
+    transport_ = *Make(
+        RngDevice::Create({.name = "rng", .source = std::move(source), .loop = loop_.get()}), {});
     driver_ = FakeDriver(memory_.get(), transport_.get());
     driver_.Start();
   }
@@ -143,6 +146,28 @@ TEST_F(RngTest, BufferOutsideMemoryBreaksTheQueue) {
   EXPECT_EQ(source_->given, 0);
 }
 
+TEST_F(RngTest, GuestThatReadsWithoutEndGetsItsRate) {
+  RateLimits limits;
+  limits.bytes = {.per_second = 640 * 1024, .burst = 32 * 1024, .one_time_burst = 0};
+  transport_ = *Make(RngDevice::Create({.name = "rng",
+                                        .source = std::make_unique<FakeEntropy>(),
+                                        .loop = loop_.get(),
+                                        .limits = limits}),
+                     {});
+  driver_.Reattach(transport_.get());
+  driver_.Start();
+  for (int i = 0; i < 3; ++i) driver_.Chain().WritableAt(kRawBuffer, 64 * 1024).Submit();
+
+  driver_.Kick();
+  for (int i = 0; i < 10; ++i) driver_.Kick();
+  EXPECT_EQ(driver_.queue().used_index(), 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  RunReady(loop_.get());
+  RunReady(loop_.get());
+
+  EXPECT_EQ(driver_.queue().used_index(), 2);
+}
+
 // Backend failure.
 
 TEST_F(RngTest, HostWithoutEntropyBreaksTheQueue) {
@@ -178,7 +203,9 @@ TEST_F(RngTest, RestoredDeviceServesTheNextRequest) {
   transport_.reset();
 
   transport_ =
-      *Make(RngDevice::Create({.name = "rng", .source = std::make_unique<FakeEntropy>()}), state);
+      *Make(RngDevice::Create(
+                {.name = "rng", .source = std::make_unique<FakeEntropy>(), .loop = loop_.get()}),
+            state);
   driver_.Reattach(transport_.get());
   const uint16_t head = driver_.Chain().Writable(8).Submit();
   driver_.Kick();
