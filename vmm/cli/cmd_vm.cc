@@ -53,6 +53,36 @@ Result<VsockOptions> ParseVsock(const std::string& text) {
   return vsock;
 }
 
+// "target=SIZE", "stats=INTERVAL" and "deflate-on-oom", separated by commas.
+Result<BalloonOptions> ParseBalloon(std::string_view text) {
+  BalloonOptions balloon;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find(',', start), text.size());
+    const std::string_view option = text.substr(start, end - start);
+    start = end + 1;
+    constexpr std::string_view kTarget = "target=";
+    constexpr std::string_view kStats = "stats=";
+    if (option.starts_with(kTarget)) {
+      balloon.target_mib = TRY(
+          WithContext(ParseMemoryMib(option.substr(kTarget.size()), 0, VmOptions::kMostMemoryMib),
+                      "--balloon: target"));
+    } else if (option.starts_with(kStats)) {
+      balloon.stats_ms = TRY(
+          WithContext(ParseDurationMs(option.substr(kStats.size()), BalloonOptions::kLeastStatsMs,
+                                      BalloonOptions::kMostStatsMs),
+                      "--balloon: stats"));
+    } else if (option == "deflate-on-oom") {
+      balloon.deflate_on_oom = true;
+    } else {
+      return Fail(ErrorCode::kInvalidArgument,
+                  fmt::format("--balloon: \"{}\": expected target=SIZE, stats=INTERVAL or "
+                              "deflate-on-oom",
+                              Printable(option)));
+    }
+  }
+  return balloon;
+}
+
 Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
   if (!arguments.kernel.empty()) options.kernel = arguments.kernel;
   if (!arguments.initrd.empty()) options.initrd = arguments.initrd;
@@ -75,6 +105,7 @@ Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
   }
   if (!arguments.nets.empty()) options.nets = TRY(ParseNets(arguments.nets));
   if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
+  if (!arguments.balloon.empty()) options.balloon = TRY(ParseBalloon(arguments.balloon));
   if (arguments.rng) options.rng = true;
   options.metrics = arguments.metrics;
   return {};
@@ -133,6 +164,8 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
       ->allow_extra_args(false);
   command->add_option("--vsock", arguments.vsock, "A Unix socket to reach the guest's vsock by")
       ->type_name("PATH[,cid=N][,allow=PORTS]");
+  command->add_option("--balloon", arguments.balloon, "Memory that the guest is to give up")
+      ->type_name("target=SIZE[,stats=INTERVAL][,deflate-on-oom]");
   command->add_flag("--rng", arguments.rng, "Give the guest a source of entropy");
   command
       ->add_option("--metrics", arguments.metrics,
@@ -156,6 +189,11 @@ Result<VmOptions> PrepareVm(const VmArguments& arguments) {
     return FailErrno("initrd: " + Printable(*options.initrd));
   }
   TRY(CheckHostMemory(options.memory_mib));
+  if (options.balloon && options.balloon->target_mib > options.memory_mib) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("balloon: {} MiB, the guest has {} MiB", options.balloon->target_mib,
+                            options.memory_mib));
+  }
   TRY(CheckDisks(options.disks));
   TRY(CheckNets(options.nets));
   TRY(AddKernelAddress(options));

@@ -25,6 +25,7 @@ struct VmArguments {
   std::vector<std::string> nets;
   std::string vsock;
   std::string metrics;
+  std::string balloon;
   bool rng = false;
 };
 

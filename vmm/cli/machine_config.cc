@@ -28,6 +28,23 @@ Result<VsockOptions> ParseVsock(const JsonValue& value, const std::string& direc
   return vsock;
 }
 
+Result<BalloonOptions> ParseBalloon(const JsonValue& value) {
+  const JsonObject object = TRY(value.AsObject());
+  TRY(object.RefuseKeysOtherThan({"target_mib", "stats_ms", "deflate_on_oom"}));
+  BalloonOptions balloon;
+  if (const auto target = object.Find("target_mib")) {
+    balloon.target_mib = TRY(target->AsInteger(0, VmOptions::kMostMemoryMib));
+  }
+  if (const auto stats = object.Find("stats_ms")) {
+    balloon.stats_ms =
+        TRY(stats->AsInteger(BalloonOptions::kLeastStatsMs, BalloonOptions::kMostStatsMs));
+  }
+  if (const auto deflate = object.Find("deflate_on_oom")) {
+    balloon.deflate_on_oom = TRY(deflate->AsBool());
+  }
+  return balloon;
+}
+
 Result<void> ParseCpuAndMemory(const JsonObject& object, VmOptions& options) {
   if (const auto memory = object.Find("memory_mib")) {
     options.memory_mib =
@@ -71,6 +88,7 @@ Result<void> ParseDevices(const JsonObject& object, const std::string& directory
   if (const auto vsock = object.Find("vsock")) {
     options.vsock = TRY(ParseVsock(*vsock, directory));
   }
+  if (const auto balloon = object.Find("balloon")) options.balloon = TRY(ParseBalloon(*balloon));
   if (const auto rng = object.Find("rng")) options.rng = TRY(rng->AsBool());
   return {};
 }
@@ -81,8 +99,8 @@ Result<VmOptions> ParseMachineConfig(std::string_view text, const std::string& n
                                      const std::string& directory) {
   const JsonDocument document = TRY(JsonDocument::Parse(text, name, ErrorCode::kInvalidArgument));
   const JsonObject object = TRY(document.root().AsObject());
-  TRY(object.RefuseKeysOtherThan(
-      {"kernel", "initrd", "cmdline", "memory_mib", "vcpus", "disks", "nets", "vsock", "rng"}));
+  TRY(object.RefuseKeysOtherThan({"kernel", "initrd", "cmdline", "memory_mib", "vcpus", "disks",
+                                  "nets", "vsock", "balloon", "rng"}));
   VmOptions options;
   TRY(ParseKernel(object, directory, options));
   TRY(ParseCpuAndMemory(object, options));

@@ -49,6 +49,17 @@ struct VsockOptions {
   bool operator==(const VsockOptions&) const = default;
 };
 
+struct BalloonOptions {
+  static constexpr uint64_t kLeastStatsMs = 100;
+  static constexpr uint64_t kMostStatsMs = 3'600'000;
+
+  uint64_t target_mib = 0;  // How much the guest is to give up.
+  uint64_t stats_ms = 0;    // The interval of its statistics; 0: none.
+  bool deflate_on_oom = false;
+
+  bool operator==(const BalloonOptions&) const = default;
+};
+
 // A `mayfly vm`: flags and configuration file together. docs/machine-config.md describes the
 // fields.
 struct VmOptions {
@@ -66,6 +77,7 @@ struct VmOptions {
   std::vector<DiskOptions> disks{};
   std::vector<NetOptions> nets{};
   std::optional<VsockOptions> vsock{};
+  std::optional<BalloonOptions> balloon{};
   bool rng = false;
   std::string metrics{};  // Where to write them; empty: nowhere.
 

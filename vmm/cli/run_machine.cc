@@ -31,6 +31,11 @@ MachineConfig ConfigOf(const VmOptions& options) {
   if (const auto& vsock = options.vsock) {
     config.vsock = VsockConfig{vsock->cid, vsock->path, nullptr, vsock->allow};
   }
+  if (const auto& balloon = options.balloon) {
+    config.balloon = BalloonConfig{balloon->target_mib << 20,
+                                   std::chrono::milliseconds(balloon->stats_ms),
+                                   balloon->deflate_on_oom};
+  }
   config.rng = options.rng;
   config.serial_output = STDOUT_FILENO;
   return config;

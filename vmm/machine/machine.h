@@ -16,6 +16,7 @@
 #include "devices/legacy/serial.h"
 #include "devices/legacy/serial_output.h"
 #include "devices/metrics.h"
+#include "devices/virtio/balloon/balloon.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/vsock/host_sockets.h"
@@ -54,8 +55,9 @@ class Machine {
     std::unique_ptr<GenerationId> generation;
     std::unique_ptr<HostSockets> host_sockets;
     std::vector<std::unique_ptr<MmioTransport>> transports;
-    std::vector<NetDevice*> nets;  // Borrowed from their transports.
-    MetricsRegistry metrics;       // Borrows from the devices above.
+    std::vector<NetDevice*> nets;      // Borrowed from their transports.
+    BalloonDevice* balloon = nullptr;  // Borrowed from its transport; null if there is none.
+    MetricsRegistry metrics;           // Borrows from the devices above.
     std::unique_ptr<Bus> pio;
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
@@ -93,6 +95,9 @@ class Machine {
 
   // The guest is from now on another machine than the one it was: see GenerationId.
   void SetGeneration(const GenerationGuid& guid) { parts_.generation->Set(guid); }
+
+  // Its balloon, whose target can be set at any time; null if it has none.
+  [[nodiscard]] BalloonDevice* balloon() const { return parts_.balloon; }
 
   // What its devices have counted so far (docs/metrics.md). Any thread, at any time.
   [[nodiscard]] const MetricsRegistry& metrics() const { return parts_.metrics; }

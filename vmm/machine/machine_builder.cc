@@ -4,6 +4,7 @@
 #include <sys/sysinfo.h>
 
 #include "base/file.h"
+#include "devices/virtio/balloon/balloon.h"
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/blk/open_backend.h"
 #include "devices/virtio/mmio_registers.h"
@@ -74,8 +75,8 @@ Result<void> MachineBuilder::CheckConfig() const {
                 fmt::format("memory: {} MiB, but this host has {} MiB", config_.memory_bytes >> 20,
                             host_bytes >> 20));
   }
-  const size_t devices =
-      config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) + (config_.rng ? 1 : 0);
+  const size_t devices = config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) +
+                         (config_.rng ? 1 : 0) + (config_.balloon ? 1 : 0);
   if (devices > layout::kMaxVirtioDevices) {
     return Fail(ErrorCode::kInvalidArgument, fmt::format("devices: {}, but {} are the most",
                                                          devices, layout::kMaxVirtioDevices));
@@ -143,6 +144,7 @@ Result<void> MachineBuilder::AddVirtioDevices() {
   for (DiskConfig& disk : config_.disks) TRY(AddDisk(std::move(disk)));
   for (NetConfig& net : config_.nets) TRY(AddNet(std::move(net)));
   if (config_.vsock) TRY(AddVsock(*config_.vsock));
+  if (config_.balloon) TRY(AddBalloon(*config_.balloon));
   if (config_.rng) TRY(AddRng());
   return {};
 }
@@ -231,6 +233,25 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
   parts_.metrics.Add("vsock", "vsock", &vsock->metrics());
   TRY(AddTransport("vsock", std::move(device), KickMode::kInline));
   if (parts_.host_sockets) TRY(parts_.host_sockets->Serve(vsock));
+  return {};
+}
+
+Result<void> MachineBuilder::AddBalloon(const BalloonConfig& config) {
+  if (config.target_bytes > config_.memory_bytes) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("balloon: {} MiB, but the memory has {} MiB", config.target_bytes >> 20,
+                            config_.memory_bytes >> 20));
+  }
+  BalloonState state;
+  state.target_pages = static_cast<uint32_t>(config.target_bytes / GuestMemory::kPageSize);
+  state.deflate_on_oom = config.deflate_on_oom;
+  auto device = TRY(BalloonDevice::Create(
+      {"balloon", parts_.memory.get(), parts_.loop.get(), config.stats_interval, log_}, state));
+  parts_.balloon = device.get();
+  parts_.metrics.Add("balloon", "balloon", &device->metrics());
+  TRY(AddTransport("balloon", std::move(device), KickMode::kLoop));
+  parts_.balloon->OnConfigChange(
+      [transport = parts_.transports.back().get()] { transport->ConfigChanged(); });
   return {};
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -51,6 +52,12 @@ struct VsockConfig {
   PortPolicy allowed_ports{};
 };
 
+struct BalloonConfig {
+  uint64_t target_bytes = 0;
+  std::chrono::milliseconds stats_interval{0};  // 0: no statistics.
+  bool deflate_on_oom = false;
+};
+
 // Everything a machine is made of. MachineBuilder checks it.
 struct MachineConfig {
   static constexpr uint64_t kLeastMemory = 64ULL << 20;
@@ -65,6 +72,7 @@ struct MachineConfig {
   std::vector<DiskConfig> disks;
   std::vector<NetConfig> nets;
   std::optional<VsockConfig> vsock;
+  std::optional<BalloonConfig> balloon;
   bool rng = false;
   // Borrowed descriptors for the first serial port; -1: output is dropped, there is no input.
   int serial_output = -1;

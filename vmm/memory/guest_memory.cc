@@ -1,5 +1,8 @@
 #include "vmm/memory/guest_memory.h"
 
+#include <fmt/format.h>
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -70,6 +73,20 @@ bool GuestMemory::StoreRelease16(GuestAddress address, uint16_t value) const {
   std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(host))
       .store(value, std::memory_order_release);
   return true;
+}
+
+Result<void> GuestMemory::Discard(GuestAddress address, uint64_t length) const {
+  if (!Contains(address, length)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("discard: {} bytes at {:#x} are not all RAM", length, address.value));
+  }
+  // Page boundaries of the guest's are the host's: regions start on one in both.
+  const uint64_t start = AlignUp(address.value, kPageSize);
+  const uint64_t end = AlignDown(address.value + length, kPageSize);
+  if (start >= end) return {};
+  uint8_t* const host = Translate(GuestAddress{start}, end - start);
+  if (::madvise(host, end - start, MADV_DONTNEED) != 0) return FailErrno("madvise(MADV_DONTNEED)");
+  return {};
 }
 
 iovec GuestMemory::Iovec(GuestAddress address, uint64_t length) const {

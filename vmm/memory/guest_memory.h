@@ -82,6 +82,12 @@ class GuestMemory {
   [[nodiscard]] bool LoadAcquire16(GuestAddress address, uint16_t* out) const;
   [[nodiscard]] bool StoreRelease16(GuestAddress address, uint16_t value) const;
 
+  // Gives the whole pages inside the range back to the host: they read as zeros from now on, and
+  // take memory again when they are touched. Where huge pages back the memory, the host keeps a
+  // huge page until all of it is given back or memory runs short. kInvalidArgument, and nothing is
+  // done, unless the whole range is RAM.
+  Result<void> Discard(GuestAddress address, uint64_t length) const;
+
   // A view of guest memory for a system call that copies (readv, writev, preadv, io_uring), valid
   // as long as this object. Nothing may be read through it by our own code. Nothing is returned
   // unless the whole range is RAM: the base is null then.

@@ -44,7 +44,7 @@ void fail(const char* text) __attribute__((noreturn));
 #ifndef QUEUE_SIZE
 #define QUEUE_SIZE 16
 #endif
-#define MAX_QUEUES 3
+#define MAX_QUEUES 4
 
 struct descriptor {
   uint64_t address;
@@ -114,7 +114,7 @@ enum {
 
 #define VIRTIO_BASE 0xd0000000ULL
 #define VIRTIO_STRIDE 0x1000ULL
-enum { ID_NET = 1, ID_BLOCK = 2, ID_ENTROPY = 4, ID_VSOCK = 19 };
+enum { ID_NET = 1, ID_BLOCK = 2, ID_ENTROPY = 4, ID_BALLOON = 5, ID_VSOCK = 19 };
 
 // Features (bits 0 to 31) that device_start() does not take: the event index, which a driver that
 // only polls has no use for. A guest may change it.

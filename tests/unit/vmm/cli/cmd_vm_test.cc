@@ -154,6 +154,26 @@ TEST(PrepareVmTest, VsockOutsideOfTheLimitsIsRefused) {
   EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "108 bytes"));
 }
 
+TEST(PrepareVmTest, BalloonTakesItsOptions) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.balloon = "target=64M,stats=1s,deflate-on-oom";
+  EXPECT_EQ(PrepareVm(arguments)->balloon, (BalloonOptions{64, 1000, true}));
+  arguments.balloon = "target=0";
+  EXPECT_EQ(PrepareVm(arguments)->balloon, BalloonOptions{});
+}
+
+TEST(PrepareVmTest, BalloonOutsideOfTheLimitsIsRefused) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.balloon = "64M";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--balloon: \"64M\": expected target="));
+  arguments.balloon = "target=129M";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "balloon: 129 MiB, the guest has 128"));
+  arguments.balloon = "stats=1ms";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--balloon: stats: \"1ms\": expected"));
+}
+
 TEST(PrepareVmTest, VsockPathThatExistsIsRefused) {
   const Scratch scratch;
   VmArguments arguments = GoodArguments(scratch);

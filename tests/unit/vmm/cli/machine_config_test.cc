@@ -15,7 +15,9 @@ TEST(MachineConfigTest, EveryFieldIsRead) {
   const auto options = ParseMachineConfig(
       R"({"kernel": "/k", "initrd": "i", "cmdline": "quiet", "memory_mib": 5120, "vcpus": 4,
           "disks": [{"path": "a.img", "read_only": true}, {"path": "/b.img"}],
-          "nets": [{"tap": "tap0", "mtu": 1400}], "vsock": {"path": "s.sock", "cid": 9, "allow": "80"}, "rng": true})",
+          "nets": [{"tap": "tap0", "mtu": 1400}],
+          "vsock": {"path": "s.sock", "cid": 9, "allow": "80"},
+          "balloon": {"target_mib": 64, "stats_ms": 500, "deflate_on_oom": true}, "rng": true})",
       "vm.json", "/d");
   ASSERT_TRUE(options) << options.error().message();
   EXPECT_EQ(*options, (VmOptions{.kernel = "/k",
@@ -26,6 +28,7 @@ TEST(MachineConfigTest, EveryFieldIsRead) {
                                  .disks = {{"/d/a.img", true}, {"/b.img", false}},
                                  .nets = {*ParseNet("tap=tap0,mtu=1400")},
                                  .vsock = VsockOptions{"/d/s.sock", 9, PortPolicy({{80, 80}})},
+                                 .balloon = BalloonOptions{64, 500, true},
                                  .rng = true}));
 }
 

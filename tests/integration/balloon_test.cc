@@ -1,0 +1,75 @@
+#include <unistd.h>
+
+#include <fstream>
+
+#include "devices/virtio/balloon/balloon.h"
+#include "tests/integration/machine_fixture.h"
+
+namespace mayfly {
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint64_t kPages = 64 * kMiB;  // What the guest touches and gives up.
+
+class BalloonMachineTest : public MachineFixture {
+ protected:
+  // Of this process, and so of its machine.
+  static uint64_t ResidentBytes() {
+    uint64_t size = 0;
+    uint64_t resident = 0;
+    std::ifstream("/proc/self/statm") >> size >> resident;
+    return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  }
+
+  void StartWithBalloon() {
+    MachineConfig config = ConfigFor("balloon", "");
+    config.balloon = BalloonConfig{0, std::chrono::milliseconds(10), false};
+    Start(std::move(config));
+    ASSERT_TRUE(WaitForOutput("touched"));
+  }
+};
+
+TEST_F(BalloonMachineTest, MemoryThatTheGuestGivesUpComesBackToTheHost) {
+  StartWithBalloon();
+  BalloonDevice& balloon = *machine_->balloon();
+  const uint64_t touched = ResidentBytes();
+
+  ASSERT_TRUE(balloon.SetTarget(kPages));
+  ASSERT_TRUE(WaitForOutput("inflated"));
+  EXPECT_LT(ResidentBytes() + kPages - kMiB, touched);
+  EXPECT_EQ(balloon.metrics().inflated.value(), kPages);
+  EXPECT_EQ(balloon.metrics().actual.value(), kPages);
+
+  ASSERT_TRUE(balloon.SetTarget(0));
+  ASSERT_TRUE(WaitForOutput("deflated"));
+  EXPECT_GT(ResidentBytes() + kMiB, touched);
+  EXPECT_EQ(balloon.metrics().deflated.value(), kPages);
+
+  ASSERT_TRUE(balloon.SetTarget(4096));
+  ASSERT_TRUE(WaitForOutput("reported"));
+  EXPECT_LT(ResidentBytes() + kPages - kMiB, touched);
+  EXPECT_EQ(balloon.metrics().reported.value(), kPages);
+
+  ASSERT_TRUE(balloon.SetTarget(0));
+  EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
+  EXPECT_NE(output().find("PASSED"), std::string::npos);
+}
+
+TEST_F(BalloonMachineTest, StatisticsOfTheGuestArrive) {
+  StartWithBalloon();
+  const BalloonMetrics& metrics = machine_->balloon()->metrics();
+  EXPECT_GE(metrics.stats.value(), 2);
+  EXPECT_EQ(metrics.guest_free.value(), 12345);
+  EXPECT_EQ(metrics.guest_total.value(), 67890);
+}
+
+TEST_F(BalloonMachineTest, TargetBeyondTheMemoryIsRefusedBeforeTheStart) {
+  MachineConfig config = ConfigFor("balloon", "");
+  config.balloon = BalloonConfig{config.memory_bytes + kMiB, std::chrono::milliseconds(0), false};
+  const auto machine = MachineBuilder(std::move(config), nullptr).Boot();
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().message(), "balloon: 129 MiB, but the memory has 128 MiB");
+}
+
+}  // namespace
+}  // namespace mayfly
