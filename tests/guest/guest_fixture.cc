@@ -60,10 +60,15 @@ ProgramResult GuestFixture::RunExample(const std::string& example, const std::st
   return Mayfly(std::move(arguments), event);
 }
 
-ProgramResult GuestFixture::RunMachine(const std::string& kernel, const std::string& script,
-                                       std::vector<std::string> more) {
+void GuestFixture::AddProgram(const std::string& path) {
+  const std::string folder = PathFor("root") + "/bin";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy(path, folder);
+}
+
+std::string GuestFixture::PackInitrd(const std::string& script) {
   const std::string root = PathFor("root");
-  for (const char* folder : {"bin", "proc", "dev", "sys"}) {
+  for (const char* folder : {"bin", "proc", "dev", "sys", "mnt"}) {
     std::filesystem::create_directories(root + "/" + folder);
   }
   std::filesystem::copy_file("/bin/busybox", root + "/bin/busybox",
@@ -77,14 +82,13 @@ ProgramResult GuestFixture::RunMachine(const std::string& kernel, const std::str
   const ProgramResult packed = RunProgram(
       {"sh", "-c", "cd " + root + " && find . | cpio --quiet -o -H newc >" + PathFor("initrd")});
   EXPECT_EQ(packed.status, 0) << packed.err;
+  return PathFor("initrd");
+}
 
-  std::vector<std::string> arguments{"vm",
-                                     "--kernel",
-                                     kernel,
-                                     "--initrd",
-                                     PathFor("initrd"),
-                                     "--cmdline",
-                                     "quiet console=ttyS0 panic=-1 reboot=a pci=off"};
+ProgramResult GuestFixture::RunMachine(const std::string& kernel, const std::string& script,
+                                       std::vector<std::string> more) {
+  std::vector<std::string> arguments{
+      "vm", "--kernel", kernel, "--initrd", PackInitrd(script), "--cmdline", kCommandLine};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return Mayfly(std::move(arguments));
 }

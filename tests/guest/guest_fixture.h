@@ -26,6 +26,12 @@ class GuestFixture : public testing::Test {
   ProgramResult RunMachine(const std::string& kernel, const std::string& script,
                            std::vector<std::string> more = {});
 
+  // The command line of those machines.
+  static constexpr char kCommandLine[] = "quiet console=ttyS0 panic=-1 reboot=a pci=off";
+  // Such an initrd alone; returns its path. AddProgram() puts a static program into it before.
+  std::string PackInitrd(const std::string& script);
+  void AddProgram(const std::string& path);
+
   // From the environment: bundle directories.
   static std::string MinimalKernel();
   static std::string DebianKernel();

@@ -1,0 +1,53 @@
+#include "tests/guest/machine_in_process.h"
+
+#include <fcntl.h>
+
+#include <fstream>
+#include <thread>
+
+#include "base/file.h"
+
+namespace mayfly {
+
+void MachineInProcess::TearDown() {
+  machine_.reset();
+  GuestFixture::TearDown();
+}
+
+MachineConfig MachineInProcess::ConfigFor(const std::string& script) {
+  console_ = OpenFile(PathFor("console"), O_RDWR | O_CREAT | O_APPEND).value();
+  MachineConfig config;
+  config.kernel = MinimalKernel() + "/vmlinux";
+  config.initrd_path = PackInitrd(script);
+  config.command_line = kCommandLine;
+  config.memory_bytes = 256ULL << 20;
+  config.serial_output = console_.get();
+  return config;
+}
+
+void MachineInProcess::Start(MachineConfig config) {
+  auto machine = MachineBuilder(std::move(config), nullptr).Boot();
+  ASSERT_TRUE(machine) << machine.error().message();
+  machine_ = std::move(*machine);
+  machine_->Resume();
+}
+
+bool MachineInProcess::WaitForOutput(const std::string& text) const {
+  return WaitFor([&] { return output().find(text) != std::string::npos; });
+}
+
+bool MachineInProcess::WaitFor(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return true;
+}
+
+std::string MachineInProcess::output() const {
+  std::ifstream file(PathFor("console"), std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace mayfly
