@@ -188,7 +188,7 @@ Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   if (resources.options.serial.empty()) resources.options.serial = name;
   auto device = TRY(BlkDevice::Create(std::move(resources)));
   const BlkMetrics* const metrics = &device->metrics();
-  TRY(AddTransport(name, std::move(device), KickMode::kInline));
+  TRY(AddTransport(name, std::move(device), KickMode::kLoop));
   parts_.metrics.Add("blk", name, metrics);
   return {};
 }
