@@ -186,18 +186,20 @@ std::string LatencyOf(const Series& series) {
 }
 
 void PrintTable(const std::vector<Case>& cases) {
-  fmt::print("{:22}{:>11}{:>11}{:>7}{:>9}{:>9}{:>18}{:>18}{:>8}\n", "", "guest op/s", "host op/s",
-             "ratio", "MB/s", "MB/s", "guest p50/p99 us", "host p50/p99 us", "kick/op");
+  fmt::print("{:22}{:>11}{:>11}{:>7}{:>7}{:>9}{:>9}{:>18}{:>18}{:>8}\n", "", "guest op/s",
+             "host op/s", "ratio", "best", "MB/s", "MB/s", "guest p50/p99 us", "host p50/p99 us",
+             "kick/op");
   for (const Case& one : cases) {
     const Series& guest = one.guest_runs;
     const Series& host = one.host_runs;
     if (guest.empty()) continue;
     fmt::print("{:22}{:11.0f}", one.name, guest.operations_per_second());
     if (host.empty()) {
-      fmt::print("{:>11}{:>7}{:>9}{:>9}", "", "", "", "");
+      fmt::print("{:>11}{:>7}{:>7}{:>9}{:>9}", "", "", "", "", "");
     } else {
-      fmt::print("{:11.0f}{:7.2f}{:9.0f}{:9.0f}", host.operations_per_second(),
+      fmt::print("{:11.0f}{:7.2f}{:7.2f}{:9.0f}{:9.0f}", host.operations_per_second(),
                  guest.operations_per_second() / host.operations_per_second(),
+                 guest.most_operations_per_second() / host.most_operations_per_second(),
                  guest.megabytes_per_second(), host.megabytes_per_second());
     }
     fmt::print("{:>18}{:>18}{:>8}\n", LatencyOf(guest), LatencyOf(host),
@@ -206,9 +208,10 @@ void PrintTable(const std::vector<Case>& cases) {
 }
 
 std::string JsonOf(const Series& series) {
-  std::string text =
-      fmt::format(R"({{"operations_per_second": {:.1f}, "bytes_per_second": {:.0f})",
-                  series.operations_per_second(), series.megabytes_per_second() * 1e6);
+  std::string text = fmt::format(
+      R"({{"operations_per_second": {:.1f}, "most": {:.1f}, "bytes_per_second": {:.0f})",
+      series.operations_per_second(), series.most_operations_per_second(),
+      series.megabytes_per_second() * 1e6);
   if (series.has_latency()) {
     text += fmt::format(R"(, "p50_us": {:.2f}, "p99_us": {:.2f})", series.latency(0.5),
                         series.latency(0.99));

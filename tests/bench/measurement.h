@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -23,6 +24,10 @@ class Series {
 
   [[nodiscard]] bool empty() const { return rates_.empty(); }
   [[nodiscard]] double operations_per_second() const { return Median(rates_); }
+  // Of the best run: what is left of a host that is busy with other things.
+  [[nodiscard]] double most_operations_per_second() const {
+    return rates_.empty() ? 0 : *std::ranges::max_element(rates_);
+  }
   [[nodiscard]] double megabytes_per_second() const { return Median(bandwidths_) / 1e6; }
   // The microseconds that a `share` of the operations do not exceed.
   [[nodiscard]] double latency(double share) const;
