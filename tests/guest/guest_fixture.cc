@@ -60,6 +60,27 @@ ProgramResult GuestFixture::RunExample(const std::string& example, const std::st
   return Mayfly(std::move(arguments), event);
 }
 
+std::string GuestFixture::ProgramsDisk(const std::vector<std::string>& names) {
+  // ldd's lines are "name => path (address)", or "path (address)" for the dynamic linker. Libraries
+  // keep their places.
+  const std::string root = PathFor("programs");
+  for (const char* folder : {"bin", "dev", "proc"}) {
+    std::filesystem::create_directories(root + "/" + folder);
+  }
+  for (const std::string& name : names) {
+    const ProgramResult copied = RunProgram(
+        {"sh", "-c",
+         "cd " + root + " && PATH=$PATH:/sbin:/usr/sbin && program=$(command -v " + name +
+             ") && cp -L $program bin/ && ldd $program | grep -o '/[^ ]*' | "
+             "while read -r library; do mkdir -p .$(dirname $library); "
+             "cp -Ln $library .$library; done"});
+    EXPECT_EQ(copied.status, 0) << name << ": " << copied.err;
+  }
+  const ProgramResult made = RunProgram({"mkfs.erofs", "--quiet", PathFor("programs.img"), root});
+  EXPECT_EQ(made.status, 0) << made.err;
+  return PathFor("programs.img");
+}
+
 void GuestFixture::AddProgram(const std::string& path) {
   const std::string folder = PathFor("root") + "/bin";
   std::filesystem::create_directories(folder);

@@ -26,6 +26,10 @@ class GuestFixture : public testing::Test {
   ProgramResult RunMachine(const std::string& kernel, const std::string& script,
                            std::vector<std::string> more = {});
 
+  // A read-only disk image with these programs of the host's in bin/ and the shared libraries that
+  // they need, and with empty directories dev/ and proc/, for a guest to mount (EROFS) and chroot into.
+  std::string ProgramsDisk(const std::vector<std::string>& names);
+
   // The command line of those machines.
   static constexpr char kCommandLine[] = "quiet console=ttyS0 panic=-1 reboot=a pci=off";
   // Such an initrd alone; returns its path. AddProgram() puts a static program into it before.
