@@ -48,8 +48,8 @@ TEST_F(LinuxDiskTest, FileSystemsAreMadeFilledAndCheckedOnADiskAndOnAnOverlay) {
       "  in_programs e2fsck -fn /dev/$disk\n"
       "done\n",
       {"mkfs.ext4", "e2fsck"},
-      {MakeDisk("disk", "16M") + ",queues=2",
-       MakeDisk("base", "16M") + ",overlay=" + PathFor("layer")});
+      {MakeDisk("disk", "8M") + ",queues=2",
+       MakeDisk("base", "8M") + ",overlay=" + PathFor("layer")});
 
   EXPECT_EQ(RunProgram({"e2fsck", "-fn", PathFor("disk")}).status, 0);
   struct stat base{};
@@ -64,12 +64,14 @@ TEST_F(LinuxDiskTest, FioVerifiesWhatItWritesAndTrims) {
       "test $(cat $queue/discard_max_bytes) -gt 0\n"
       "test $(cat $queue/write_zeroes_max_bytes) -gt 0\n"
       "test $(cat $queue/logical_block_size) = 512\n"
-      "in_programs fio --filename=/dev/vdb --direct=1 --verify=crc32c --thread --minimal "
+      "in_programs fio --filename=/dev/vdb --direct=1 --verify=crc32c --verify_state_save=0 "
+      "--thread "
+      "--minimal --eta=never --disk_util=0 --clocksource=clock_gettime "
       "--name=write --ioengine=libaio --iodepth=16 --rw=randwrite --bsrange=512-64k --size=1m "
       "--fsync=32 "
       "--name=trim --stonewall --ioengine=psync --rw=trimwrite --bs=64k --offset=1m --size=512k "
       ">/dev/null\n"
-      "in_programs blkdiscard -z -o 4096 -l 8192 /dev/vdb\n"
+      "in_programs /bin/blkdiscard -z -o 4096 -l 8192 /dev/vdb\n"
       "test $(dd if=/dev/vdb bs=4096 skip=1 count=2 2>/dev/null | tr -d '\\000' | wc -c) = 0\n",
       {"fio", "blkdiscard"}, {MakeDisk("disk", "4M") + ",serial=of-the-test"});
 }
