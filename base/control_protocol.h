@@ -49,8 +49,8 @@ inline constexpr uint32_t kPort = 1024;
 // A frame's payload. Bounds what either side buffers of the other's.
 inline constexpr uint32_t kMaxPayload = 64 * 1024;
 // An event and an answer, the limit that the Lambda Invoke API documents for synchronous calls.
-inline constexpr uint64_t kMaxEvent = 6 * 1024 * 1024;
-inline constexpr uint64_t kMaxAnswer = 6 * 1024 * 1024;
+inline constexpr uint64_t kMaxEvent = uint64_t{6} * 1024 * 1024;
+inline constexpr uint64_t kMaxAnswer = uint64_t{6} * 1024 * 1024;
 
 enum class FrameType : uint16_t {
   kHello = 1,

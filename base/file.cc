@@ -35,7 +35,7 @@ Result<std::vector<uint8_t>> ReadFile(const std::string& path, uint64_t limit) {
   UniqueFd fd = TRY(OpenFile(path, O_RDONLY));
   std::vector<uint8_t> bytes;
   // Read in steps instead of trusting the size: files in /proc say 0.
-  constexpr size_t kStep = 64 * 1024;
+  constexpr size_t kStep = size_t{64} * 1024;
   while (true) {
     const size_t old_size = bytes.size();
     bytes.resize(old_size + kStep);

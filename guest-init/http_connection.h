@@ -38,7 +38,7 @@ class HttpService {
 // at most kReadSize bytes beside what the parser holds.
 class HttpConnection {
  public:
-  static constexpr size_t kReadSize = 16 * 1024;
+  static constexpr size_t kReadSize = size_t{16} * 1024;
 
   HttpConnection(ConnectionId id, UniqueFd socket, EventLoop* loop, HttpService* service,
                  std::function<void(ConnectionId)> closed);

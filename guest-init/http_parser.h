@@ -16,7 +16,7 @@ namespace mayfly::init {
 // trailers, and for the body what the owner allows once it has seen the head.
 class HttpParser {
  public:
-  static constexpr size_t kMaxHead = 64 * 1024;
+  static constexpr size_t kMaxHead = size_t{64} * 1024;
 
   // Called when the head is complete; answers how many bytes of body may be kept. A longer body is
   // read to its end and not kept.

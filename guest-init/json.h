@@ -20,7 +20,7 @@ namespace mayfly::init {
 // up to some thirty times its text's size in memory and handlers write some of them.
 class JsonObject {
  public:
-  static constexpr size_t kMaxText = 64 * 1024;
+  static constexpr size_t kMaxText = size_t{64} * 1024;
 
   static Result<JsonObject> Parse(std::span<const uint8_t> text, std::string_view name);
 

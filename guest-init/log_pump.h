@@ -17,8 +17,8 @@ class LogPump {
  public:
   static constexpr uint64_t kMaxForwarded = 1 << 20;
   static constexpr uint64_t kMaxOutput = 16 << 20;
-  static constexpr size_t kMaxLine = 16 * 1024;
-  static constexpr size_t kMaxQueued = 256 * 1024;
+  static constexpr size_t kMaxLine = size_t{16} * 1024;
+  static constexpr size_t kMaxQueued = size_t{256} * 1024;
 
   LogPump(EventLoop* loop, ControlChannel* channel, std::function<void()> on_too_much)
       : loop_(loop), channel_(channel), on_too_much_(std::move(on_too_much)) {}

@@ -21,12 +21,12 @@ constexpr uint64_t kMaxTimeoutMs = 900'000;
 // An error must fit into one frame whatever the handler put into it. JSON makes up to six bytes of
 // one in a text; the trace is counted as JSON.
 constexpr size_t kMaxErrorType = 256;
-constexpr size_t kMaxErrorMessage = 4 * 1024;
-constexpr size_t kMaxStackTrace = 32 * 1024;
+constexpr size_t kMaxErrorMessage = size_t{4} * 1024;
+constexpr size_t kMaxStackTrace = size_t{32} * 1024;
 static_assert(6 * (kMaxErrorType + kMaxErrorMessage) + kMaxStackTrace + 1024 <
               control::kMaxPayload);
 // Bounds the head of an answer to /next, and what a native handler is given.
-constexpr size_t kMaxField = 8 * 1024;
+constexpr size_t kMaxField = size_t{8} * 1024;
 
 std::unexpected<Error> Invalid(const char* what) { return Fail(ErrorCode::kInvalidArgument, what); }
 

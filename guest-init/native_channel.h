@@ -15,7 +15,7 @@ namespace mayfly::init {
 class NativeChannel final : public HandlerChannel {
  public:
   // A type, a message; longer ones are refused.
-  static constexpr uint64_t kMaxFailure = 64 * 1024;
+  static constexpr uint64_t kMaxFailure = uint64_t{64} * 1024;
 
   static Result<std::unique_ptr<NativeChannel>> Create(UniqueFd socket, EventLoop* loop,
                                                        HandlerObserver* observer);

@@ -11,6 +11,6 @@ namespace mayfly::init {
 Result<void> WriteText(const std::string& path, std::string_view text);
 
 // The file's text, at most `limit` bytes of it.
-Result<std::string> ReadText(const std::string& path, size_t limit = 64 * 1024);
+Result<std::string> ReadText(const std::string& path, size_t limit = size_t{64} * 1024);
 
 }  // namespace mayfly::init

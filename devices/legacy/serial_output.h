@@ -30,7 +30,7 @@ struct SerialMetrics {
 // reader. Any thread.
 class SerialOutput {
  public:
-  static constexpr size_t kMaxPending = 64 * 1024;
+  static constexpr size_t kMaxPending = size_t{64} * 1024;
 
   // `fd` and `loop` are borrowed; with an fd of -1 everything is dropped. The descriptor's flags are
   // left alone: it may be a terminal that others share.

@@ -10,7 +10,7 @@
 namespace mayfly {
 namespace {
 
-constexpr size_t kDiskSize = 8 * 1024;
+constexpr size_t kDiskSize = size_t{8} * 1024;
 constexpr RateLimits kFewRequests{.bytes = {}, .operations = {.per_second = 1000, .burst = 2}};
 
 class BlkTarget {

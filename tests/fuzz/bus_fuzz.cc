@@ -22,7 +22,7 @@
 namespace mayfly {
 namespace {
 
-constexpr uint64_t kMemorySize = 16 * 1024;
+constexpr uint64_t kMemorySize = uint64_t{16} * 1024;
 constexpr uint64_t kVirtioMmio = 0xd0000000;
 constexpr uint64_t kIoapic = 0xfec00000;
 constexpr uint64_t kIoapicSize = 0x1000;

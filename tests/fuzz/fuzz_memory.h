@@ -20,11 +20,11 @@ namespace mayfly {
 //   [ rings, poison | rings, poison | rings, poison ...  [ buffers ]
 class FuzzMemory {
  public:
-  static constexpr uint64_t kSize = 640 * 1024;
+  static constexpr uint64_t kSize = uint64_t{640} * 1024;
   // A FakeQueue without its buffers.
   static constexpr uint64_t kQueueStride = 0x22000;
   static constexpr size_t kMostQueues = 4;
-  static constexpr uint64_t kWindowSize = 32 * 1024;
+  static constexpr uint64_t kWindowSize = uint64_t{32} * 1024;
   static constexpr uint64_t kWindow = kSize - kWindowSize;
   static_assert(kMostQueues * kQueueStride <= kWindow);
 

@@ -15,7 +15,7 @@
 namespace mayfly {
 namespace {
 
-constexpr uint64_t kMemorySize = 16 * 1024;
+constexpr uint64_t kMemorySize = uint64_t{16} * 1024;
 
 class TransportTarget {
  public:

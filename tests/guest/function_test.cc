@@ -5,7 +5,7 @@
 namespace mayfly {
 namespace {
 
-constexpr size_t kMostEvent = 6 * 1024 * 1024;
+constexpr size_t kMostEvent = size_t{6} * 1024 * 1024;
 
 // Bytes that a text protocol would trip over, in no short period.
 std::string EventOf(size_t size) {

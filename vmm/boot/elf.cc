@@ -17,7 +17,7 @@ namespace {
 constexpr uint32_t kXenNotePhys32Entry = 18;
 constexpr std::string_view kXenNoteName("Xen\0", 4);
 // Notes of a kernel are a few hundred bytes; more is not read.
-constexpr uint64_t kMaxNotes = 64 * 1024;
+constexpr uint64_t kMaxNotes = uint64_t{64} * 1024;
 constexpr uint16_t kMaxProgramHeaders = 128;
 
 Result<Elf64_Ehdr> ReadHeader(const KernelFile& file) {

@@ -142,6 +142,7 @@ std::vector<VirtqueueState> BlkDevice::SaveQueues() const {
   MutexLock lock(mutex_);
   CHECK(!queues_.empty());
   std::vector<VirtqueueState> states;
+  states.reserve(queues_.size());
   for (const Queue& queue : queues_) states.push_back(queue.virtqueue.Save());
   return states;
 }

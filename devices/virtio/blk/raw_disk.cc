@@ -94,7 +94,7 @@ int WriteZeroesMode(bool may_unmap) {
 }
 
 std::vector<iovec> ZeroIovecs(uint64_t length) {
-  static std::array<uint8_t, 64 * 1024> zeros;
+  static std::array<uint8_t, size_t{64} * 1024> zeros;
   std::vector<iovec> iovecs;
   for (; length > 0; length -= iovecs.back().iov_len) {
     iovecs.push_back({zeros.data(), std::min<uint64_t>(length, zeros.size())});

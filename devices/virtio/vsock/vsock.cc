@@ -63,6 +63,7 @@ void VsockDevice::Reset() {
 std::vector<VirtqueueState> VsockDevice::SaveQueues() const {
   MutexLock lock(mutex_);
   std::vector<VirtqueueState> states;
+  states.reserve(queues_.size());
   for (const Virtqueue& queue : queues_) states.push_back(queue.Save());
   return states;
 }
