@@ -29,6 +29,9 @@ namespace mayfly {
 namespace {
 
 constexpr uint16_t kQueueSize = 8;
+// All chains begin with one of these, and nothing else is rewritten: the fewer they are, the more
+// often one changes while the device is at it.
+constexpr uint16_t kHotDescriptors = 2;
 constexpr uint64_t kLowerHalf = FuzzMemory::kWindowSize / 2;
 constexpr unsigned kMostQueues = 3;
 
@@ -61,7 +64,7 @@ void Perform(const RacingWrite& write) {
   const GuestAddress base{write.place / 16 % kMostQueues * FuzzMemory::kQueueStride};
   const VirtqueueState queue = FakeQueue::StateAt(base, kQueueSize);
   const uint64_t slot = write.place % kQueueSize;
-  const uint64_t descriptor = queue.descriptor_table + 16 * slot;
+  const uint64_t descriptor = queue.descriptor_table + 16 * (slot % kHotDescriptors);
   const uint64_t in_lower_half = write.small % (kLowerHalf - 4096);
   switch (write.what % 9) {
     case 0:
@@ -75,11 +78,11 @@ void Perform(const RacingWrite& write) {
     case 4:
       return Store<uint16_t>(descriptor + 12, write.small % 8);
     case 5:
-      return Store<uint16_t>(descriptor + 14, write.small % (kQueueSize + 1));
+      return Store<uint16_t>(descriptor + 14, write.small % (kHotDescriptors + 1));
     case 6:
       return Store<uint16_t>(queue.avail_ring + 2, write.small);
     case 7:
-      return Store<uint16_t>(queue.avail_ring + 4 + 2 * slot, write.small % (kQueueSize + 1));
+      return Store<uint16_t>(queue.avail_ring + 4 + 2 * slot, write.small % (kHotDescriptors + 1));
     default:  // A header or data.
       return Store<uint32_t>(FuzzMemory::kWindow + in_lower_half / 4 * 4, write.large);
   }
@@ -171,7 +174,7 @@ class RaceTarget {
   }
 
  private:
-  static constexpr int kRounds = 8;
+  static constexpr int kRounds = 32;
 
   std::unique_ptr<VirtioDevice> MakeDevice(ByteReader& in) {
     host_.mood = {.readable = 100, .takes = 50};
@@ -197,7 +200,9 @@ class RaceTarget {
     for (uint32_t i = 0; i < queue_count_; ++i) {
       rings_.emplace_back(memory_.memory(), memory_.OpenRings(i, kQueueSize), kQueueSize);
       driver_->SetUpQueue(i, rings_.back().state());
-      for (uint16_t slot = 0; slot < kQueueSize; ++slot) rings_.back().WriteAvailEntry(slot, slot);
+      for (uint16_t slot = 0; slot < kQueueSize; ++slot) {
+        rings_.back().WriteAvailEntry(slot, slot % kHotDescriptors);
+      }
     }
     driver_->DriverOk();
   }
