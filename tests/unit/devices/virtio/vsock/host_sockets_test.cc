@@ -44,9 +44,10 @@ class CountingLog final : public LogSink {
 
 class HostSocketsTest : public testing::Test {
  protected:
-  Result<std::unique_ptr<HostSockets>> Create(PortPolicy policy = std::nullopt) {
-    return HostSockets::Create(path_, std::move(policy), loop_.get(), &log_);
+  Result<std::unique_ptr<HostSockets>> Create(const PortPolicy& policy) {
+    return HostSockets::Create(path_, policy, loop_.get(), &log_);
   }
+  Result<std::unique_ptr<HostSockets>> Create() { return Create(PortPolicy()); }
   // The machine's socket with a device behind it that no driver has started.
   void Serve() {
     sockets_ = *Create();
