@@ -203,6 +203,10 @@ class RaceTarget {
       for (uint16_t slot = 0; slot < kQueueSize; ++slot) {
         rings_.back().WriteAvailEntry(slot, slot % kHotDescriptors);
       }
+      // Not of zeros: with a length that is written first, address 0 is no place that may be named.
+      for (uint16_t descriptor = 0; descriptor < kHotDescriptors; ++descriptor) {
+        rings_.back().WriteDescriptor(descriptor, {FuzzMemory::kWindow, 0, 0, 0});
+      }
     }
     driver_->DriverOk();
   }
