@@ -8,6 +8,8 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kPages = 64 * kMiB;  // What the guest touches and gives up.
+// What the process needs for itself may change meanwhile, under sanitizers above all.
+constexpr uint64_t kSlack = 8 * kMiB;
 
 class BalloonMachineTest : public MachineFixture {
  protected:
@@ -37,18 +39,18 @@ TEST_F(BalloonMachineTest, MemoryThatTheGuestGivesUpComesBackToTheHost) {
 
   ASSERT_TRUE(balloon.SetTarget(kPages));
   ASSERT_TRUE(WaitForOutput("inflated"));
-  EXPECT_LT(ResidentBytes() + kPages - kMiB, touched);
+  EXPECT_LT(ResidentBytes() + kPages - kSlack, touched);
   EXPECT_EQ(balloon.metrics().inflated.value(), kPages);
   EXPECT_EQ(balloon.metrics().actual.value(), kPages);
 
   ASSERT_TRUE(balloon.SetTarget(0));
   ASSERT_TRUE(WaitForOutput("deflated"));
-  EXPECT_GT(ResidentBytes() + kMiB, touched);
+  EXPECT_GT(ResidentBytes() + kSlack, touched);
   EXPECT_EQ(balloon.metrics().deflated.value(), kPages);
 
   ASSERT_TRUE(balloon.SetTarget(4096));
   ASSERT_TRUE(WaitForOutput("reported"));
-  EXPECT_LT(ResidentBytes() + kPages - kMiB, touched);
+  EXPECT_LT(ResidentBytes() + kPages - kSlack, touched);
   EXPECT_EQ(balloon.metrics().reported.value(), kPages);
 
   ASSERT_TRUE(balloon.SetTarget(0));
