@@ -1,0 +1,43 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+// What the VMM and mayfly-init agree on so that a machine can be snapshotted and given further
+// lives. docs/snapshot-format.md describes it for other implementations.
+//
+//   init                                                VMM
+//   (kSnapshot frame: freezes the handler, cleans up)
+//   generation = page.generation
+//   do out(kDoorbellPort, kDoorbellReady)         ->    stops every vCPU and takes the snapshot
+//   while (page.generation == generation)         <-    in each life: fills the page, lets it run
+//   reseeds, sets the clock, thaws the handler
+namespace mayfly {
+
+// One page of reserved guest-physical memory. Init reads it through /dev/mem.
+inline constexpr uint64_t kRestorePageAddress = 0xde000;
+
+// A 32-bit write to this port of kDoorbellReady: everything is ready for a snapshot.
+inline constexpr uint16_t kDoorbellPort = 0x610;
+inline constexpr uint32_t kDoorbellReady = 1;
+
+// The page's beginning; the rest is zero. Little-endian. The VMM writes it while no vCPU runs, so
+// the guest never sees half of it.
+struct RestorePage {
+  static constexpr uint64_t kMagic = 0x54534552594c464d;  // "MFLYREST"
+  static constexpr uint32_t kVersion = 1;
+  // A kRestore frame follows, and the handler is not to be thawed before it was acted on.
+  static constexpr uint32_t kAwaitRestoreFrame = 1;
+
+  uint64_t magic;
+  uint32_t version;
+  uint32_t flags;
+  uint64_t generation;     // 0 from boot on; another value in each life.
+  uint64_t wall_clock_ns;  // Since 1970, at the beginning of this life.
+  std::array<uint8_t, 64> entropy;
+};
+static_assert(sizeof(RestorePage) == 96);
+static_assert(offsetof(RestorePage, entropy) == 32);
+
+}  // namespace mayfly
