@@ -10,7 +10,7 @@
 
 #include "base/arithmetic.h"
 #include "vmm/cli/options.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "vmm/cli/arguments.h"
 #include "vmm/cli/metrics_file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 #include "vmm/function/description.h"
 
 namespace mayfly {

@@ -9,7 +9,7 @@
 #include "vmm/cli/arguments.h"
 #include "vmm/cli/machine_config.h"
 #include "vmm/cli/metrics_file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {

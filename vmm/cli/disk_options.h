@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "devices/rate_limiter.h"
 #include "devices/virtio/blk/open_backend.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 

@@ -7,7 +7,7 @@
 #include <cctype>
 
 #include "vmm/config/interface_address.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

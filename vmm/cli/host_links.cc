@@ -12,7 +12,7 @@
 #include <set>
 
 #include "base/file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 #include "vmm/function/run_program.h"
 
 namespace mayfly {

@@ -2,7 +2,7 @@
 
 #include "base/file.h"
 #include "vmm/cli/arguments.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -8,7 +8,7 @@
 #include <cstdio>
 
 #include "base/file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -9,7 +9,7 @@
 #include "devices/rate_limiter.h"
 #include "devices/virtio/net/net_state.h"
 #include "vmm/config/interface_address.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 

@@ -6,7 +6,7 @@
 #include <array>
 #include <charconv>
 
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 #include "vmm/function/interrupts.h"
-#include "vmm/function/sha256.h"
+#include "base/sha256.h"
 
 namespace mayfly {
 

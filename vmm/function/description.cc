@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "vmm/function/description.h"
-#include "vmm/function/sha256.h"
+#include "base/sha256.h"
 
 namespace mayfly {
 

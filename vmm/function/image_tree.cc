@@ -14,7 +14,7 @@
 #include <memory>
 
 #include "base/file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

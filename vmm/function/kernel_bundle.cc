@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "base/file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 #include "vmm/function/elf_dependencies.h"
 
 namespace mayfly {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "tests/unit/vmm/function/scratch.h"
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 namespace mayfly {
 namespace {

@@ -13,7 +13,7 @@
 #include <string_view>
 
 #include "base/result.h"
-#include "vmm/function/temp_dir.h"
+#include "base/temp_dir.h"
 
 namespace mayfly {
 

@@ -1,4 +1,4 @@
-#include "vmm/function/temp_dir.h"
+#include "base/temp_dir.h"
 
 #include <cstdlib>
 #include <filesystem>

@@ -1,4 +1,4 @@
-#include "vmm/function/sha256.h"
+#include "base/sha256.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

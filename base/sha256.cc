@@ -2,7 +2,7 @@
 // 1 ms at its first use and 0.5 MiB of private memory; these, linked statically, nothing.
 #define OPENSSL_API_COMPAT 0x10100000L
 
-#include "vmm/function/sha256.h"
+#include "base/sha256.h"
 
 #include <fmt/format.h>
 #include <openssl/sha.h>

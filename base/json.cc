@@ -1,4 +1,4 @@
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 #include <fmt/format.h>
 #include <rapidjson/error/en.h>

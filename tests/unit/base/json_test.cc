@@ -1,4 +1,4 @@
-#include "vmm/config/json.h"
+#include "base/json.h"
 
 #include <gtest/gtest.h>
 
