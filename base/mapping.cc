@@ -27,7 +27,7 @@ Result<Mapping> Mapping::Anonymous(size_t size) {
   return mapping;
 }
 
-Result<Mapping> Mapping::AnonymousHuge(size_t size) {
+Result<Mapping> Mapping::Reserve(size_t size) {
   constexpr size_t kHugePage = 2 << 20;
   // Room to align in; what is not needed for that makes the guards larger.
   const size_t reserved = size + kHugePage + 2 * kGuard;
@@ -36,13 +36,29 @@ Result<Mapping> Mapping::AnonymousHuge(size_t size) {
   if (start == MAP_FAILED) return FailErrno("map " + std::to_string(size) + " bytes of memory");
   const auto first = reinterpret_cast<uintptr_t>(start) + kGuard;
   const size_t before = kGuard + (-first & (kHugePage - 1));
-  Mapping mapping({static_cast<uint8_t*>(start) + before, size, before, reserved - before - size});
+  return Mapping({static_cast<uint8_t*>(start) + before, size, before, reserved - before - size});
+}
+
+Result<Mapping> Mapping::AnonymousHuge(size_t size) {
+  Mapping mapping = TRY(Reserve(size));
   if (::mprotect(mapping.data(), size, PROT_READ | PROT_WRITE) != 0) return FailErrno("mprotect");
   if (::madvise(mapping.data(), size, MADV_DONTDUMP) != 0) {
     return FailErrno("madvise(MADV_DONTDUMP)");
   }
   // Only a hint: a kernel without huge pages refuses it, and everything works with small ones.
   ::madvise(mapping.data(), size, MADV_HUGEPAGE);
+  return mapping;
+}
+
+Result<Mapping> Mapping::PrivateFile(int fd, uint64_t offset, size_t size) {
+  Mapping mapping = TRY(Reserve(size));
+  void* const mapped = ::mmap(mapping.data(), size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
+                              static_cast<off_t>(offset));
+  if (mapped == MAP_FAILED) return FailErrno("map a file");
+  if (::madvise(mapping.data(), size, MADV_DONTDUMP) != 0) {
+    return FailErrno("madvise(MADV_DONTDUMP)");
+  }
   return mapping;
 }
 

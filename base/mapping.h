@@ -32,6 +32,10 @@ class Mapping {
   static Result<Mapping> AnonymousHuge(size_t size);
   static constexpr size_t kGuard = 64 << 10;
 
+  // A private view of `fd` from `offset` (page-aligned) at such an address and between such guards:
+  // what is written stays here, what is not is shared with everybody who has the file mapped.
+  static Result<Mapping> PrivateFile(int fd, uint64_t offset, size_t size);
+
   // A view of `fd` from `offset` (page-aligned), with mmap()'s protection and flags.
   static Result<Mapping> File(int fd, uint64_t offset, size_t size, int protection, int flags);
 
@@ -47,6 +51,8 @@ class Mapping {
     size_t guard_after = 0;
   };
   explicit Mapping(const Range& range) : range_(range) {}
+  // Reserves the range and the guards; nothing of it is accessible yet.
+  static Result<Mapping> Reserve(size_t size);
   void Unmap();
 
   Range range_;

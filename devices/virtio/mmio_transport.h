@@ -84,6 +84,7 @@ class MmioTransport final : public BusDevice, private QueueEvents {
   // on QueueNotify, which spares the vCPU the way to this process and back.
   [[nodiscard]] int notify_fd() const { return notify_event_.fd(); }
 
+  [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const MmioMetrics& metrics() const { return metrics_; }
 
   // With the vCPUs paused: nothing is in flight when it returns, and what the driver has asked for

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "base/restore_page.h"
 #include "vmm/memory/guest_memory.h"
 
 // Where things stand in the guest's physical address space.
@@ -12,6 +13,7 @@
 //   0x0000_9000  page tables                0xfffb_d000  3 pages for KVM (Intel real mode)
 //   0x0002_0000  command line
 //   0x0009_fc00  end of low RAM for the kernel
+//   0x000d_e000  restore page
 //   0x000d_f100  generation id
 //   0x000e_0000  ACPI tables, up to 1 MiB
 //   0x0010_0000  kernel (bzImage: where its header prefers), initrd at the top below 3 GiB
@@ -27,6 +29,7 @@ inline constexpr uint64_t kCommandLineSize = 2048;
 inline constexpr GuestAddress kLowRamEnd{0x9fc00};
 // In memory that is reserved for the guest, and not where it looks for option ROMs.
 inline constexpr GuestAddress kGenerationId{0xdf100};
+inline constexpr GuestAddress kRestorePage{kRestorePageAddress};
 inline constexpr GuestAddress kAcpi{0xe0000};
 inline constexpr GuestAddress kHighRam{0x100000};
 

@@ -75,6 +75,15 @@ Result<std::unique_ptr<abi::CpuidList>> Kvm::SupportedCpuid() const {
   return list;
 }
 
+Result<std::vector<uint32_t>> Kvm::MsrIndices() const {
+  auto list = std::make_unique<abi::MsrIndexList>();
+  list->count = abi::MsrIndexList::kSize;
+  if (::ioctl(fd_.get(), abi::kGetMsrIndexList, list.get()) != 0) {
+    return FailErrno("KVM_GET_MSR_INDEX_LIST");
+  }
+  return std::vector<uint32_t>(list->indices, list->indices + list->count);
+}
+
 Result<Vm> Kvm::CreateVm() const {
   int fd = -1;
   do {

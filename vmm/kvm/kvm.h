@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -20,6 +21,8 @@ class Kvm {
   [[nodiscard]] int Check(unsigned long capability) const;
   // KVM_GET_SUPPORTED_CPUID.
   [[nodiscard]] Result<std::unique_ptr<abi::CpuidList>> SupportedCpuid() const;
+  // KVM_GET_MSR_INDEX_LIST: the MSRs that make up a vCPU's state on this host.
+  [[nodiscard]] Result<std::vector<uint32_t>> MsrIndices() const;
   [[nodiscard]] Result<Vm> CreateVm() const;
 
  private:

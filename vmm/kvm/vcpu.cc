@@ -40,6 +40,13 @@ void Vcpu::ClearExitRequest() const {
   std::atomic_ref<uint8_t>(run().immediate_exit).store(0, std::memory_order_release);
 }
 
+Result<std::unique_ptr<abi::CpuidList>> Vcpu::GetCpuid() const {
+  auto list = std::make_unique<abi::CpuidList>();
+  list->count = abi::CpuidList::kSize;
+  if (::ioctl(fd_.get(), abi::kGetCpuid2, list.get()) != 0) return FailErrno("KVM_GET_CPUID2");
+  return list;
+}
+
 Result<void> Vcpu::SetCpuid(const abi::CpuidList& cpuid) const {
   return Set(fd_.get(), abi::kSetCpuid2, cpuid, "KVM_SET_CPUID2");
 }
@@ -64,6 +71,23 @@ Result<void> Vcpu::SetFpu(const kvm_fpu& fpu) const {
   return Set(fd_.get(), KVM_SET_FPU, fpu, "KVM_SET_FPU");
 }
 
+Result<std::vector<kvm_msr_entry>> Vcpu::GetMsrs(std::span<const uint32_t> indices) const {
+  std::vector<kvm_msr_entry> values;
+  auto list = std::make_unique<abi::MsrEntries>();
+  while (!indices.empty()) {
+    const size_t asked = std::min<size_t>(indices.size(), abi::MsrEntries::kSize);
+    list->count = static_cast<uint32_t>(asked);
+    for (size_t i = 0; i < asked; ++i) list->entries[i] = {indices[i], 0, 0};
+    // The kernel stops at the first MSR that this vCPU lacks.
+    const int given = ::ioctl(fd_.get(), abi::kGetMsrs, list.get());
+    if (given < 0) return FailErrno("KVM_GET_MSRS");
+    const auto count = static_cast<size_t>(given);
+    values.insert(values.end(), list->entries, list->entries + count);
+    indices = indices.subspan(std::min(indices.size(), count < asked ? count + 1 : count));
+  }
+  return values;
+}
+
 Result<void> Vcpu::SetMsrs(std::span<const kvm_msr_entry> msrs) const {
   auto list = std::make_unique<abi::MsrEntries>();
   CHECK(msrs.size() <= std::size(list->entries));
@@ -79,6 +103,10 @@ Result<void> Vcpu::SetMsrs(std::span<const kvm_msr_entry> msrs) const {
   return {};
 }
 
+Result<uint32_t> Vcpu::GetMpState() const {
+  return TRY(Get<kvm_mp_state>(fd_.get(), KVM_GET_MP_STATE, "KVM_GET_MP_STATE")).mp_state;
+}
+
 Result<void> Vcpu::SetMpState(uint32_t state) const {
   return Set(fd_.get(), KVM_SET_MP_STATE, kvm_mp_state{state}, "KVM_SET_MP_STATE");
 }
@@ -89,6 +117,49 @@ Result<kvm_lapic_state> Vcpu::GetLapic() const {
 
 Result<void> Vcpu::SetLapic(const kvm_lapic_state& lapic) const {
   return Set(fd_.get(), KVM_SET_LAPIC, lapic, "KVM_SET_LAPIC");
+}
+
+Result<abi::Xsave> Vcpu::GetXsave() const {
+  return Get<abi::Xsave>(fd_.get(), abi::kGetXsave, "KVM_GET_XSAVE");
+}
+
+Result<void> Vcpu::SetXsave(const abi::Xsave& xsave) const {
+  return Set(fd_.get(), abi::kSetXsave, xsave, "KVM_SET_XSAVE");
+}
+
+Result<kvm_xcrs> Vcpu::GetXcrs() const {
+  return Get<kvm_xcrs>(fd_.get(), KVM_GET_XCRS, "KVM_GET_XCRS");
+}
+
+Result<void> Vcpu::SetXcrs(const kvm_xcrs& xcrs) const {
+  return Set(fd_.get(), KVM_SET_XCRS, xcrs, "KVM_SET_XCRS");
+}
+
+Result<kvm_debugregs> Vcpu::GetDebugRegisters() const {
+  return Get<kvm_debugregs>(fd_.get(), KVM_GET_DEBUGREGS, "KVM_GET_DEBUGREGS");
+}
+
+Result<void> Vcpu::SetDebugRegisters(const kvm_debugregs& registers) const {
+  return Set(fd_.get(), KVM_SET_DEBUGREGS, registers, "KVM_SET_DEBUGREGS");
+}
+
+Result<kvm_vcpu_events> Vcpu::GetEvents() const {
+  return Get<kvm_vcpu_events>(fd_.get(), KVM_GET_VCPU_EVENTS, "KVM_GET_VCPU_EVENTS");
+}
+
+Result<void> Vcpu::SetEvents(const kvm_vcpu_events& events) const {
+  return Set(fd_.get(), KVM_SET_VCPU_EVENTS, events, "KVM_SET_VCPU_EVENTS");
+}
+
+Result<uint32_t> Vcpu::GetTscKhz() const {
+  const int khz = ::ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
+  if (khz < 0) return FailErrno("KVM_GET_TSC_KHZ");
+  return static_cast<uint32_t>(khz);
+}
+
+Result<void> Vcpu::AnnouncePause() const {
+  if (::ioctl(fd_.get(), KVM_KVMCLOCK_CTRL, 0) == 0 || errno == EINVAL) return {};
+  return FailErrno("KVM_KVMCLOCK_CTRL");
 }
 
 }  // namespace mayfly

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "base/mapping.h"
 #include "base/result.h"
@@ -24,15 +26,33 @@ class Vcpu {
   void RequestExit() const;
   void ClearExitRequest() const;
 
+  [[nodiscard]] Result<std::unique_ptr<abi::CpuidList>> GetCpuid() const;
   [[nodiscard]] Result<void> SetCpuid(const abi::CpuidList& cpuid) const;
   [[nodiscard]] Result<kvm_regs> GetRegisters() const;
   [[nodiscard]] Result<void> SetRegisters(const kvm_regs& registers) const;
   [[nodiscard]] Result<kvm_sregs> GetSystemRegisters() const;
   [[nodiscard]] Result<void> SetSystemRegisters(const kvm_sregs& registers) const;
   [[nodiscard]] Result<void> SetFpu(const kvm_fpu& fpu) const;
+  // The values of those of `indices` that this vCPU has.
+  [[nodiscard]] Result<std::vector<kvm_msr_entry>> GetMsrs(
+      std::span<const uint32_t> indices) const;
   [[nodiscard]] Result<void> SetMsrs(std::span<const kvm_msr_entry> msrs) const;
   // One of KVM_MP_STATE_*.
+  [[nodiscard]] Result<uint32_t> GetMpState() const;
   [[nodiscard]] Result<void> SetMpState(uint32_t state) const;
+  [[nodiscard]] Result<abi::Xsave> GetXsave() const;
+  [[nodiscard]] Result<void> SetXsave(const abi::Xsave& xsave) const;
+  // EINVAL on a host whose processor has no XSAVE.
+  [[nodiscard]] Result<kvm_xcrs> GetXcrs() const;
+  [[nodiscard]] Result<void> SetXcrs(const kvm_xcrs& xcrs) const;
+  [[nodiscard]] Result<kvm_debugregs> GetDebugRegisters() const;
+  [[nodiscard]] Result<void> SetDebugRegisters(const kvm_debugregs& registers) const;
+  [[nodiscard]] Result<kvm_vcpu_events> GetEvents() const;
+  [[nodiscard]] Result<void> SetEvents(const kvm_vcpu_events& events) const;
+  [[nodiscard]] Result<uint32_t> GetTscKhz() const;
+  // KVM_KVMCLOCK_CTRL: tells the guest's soft-lockup watchdog that it was stopped. Nothing if the
+  // guest does not use kvmclock.
+  [[nodiscard]] Result<void> AnnouncePause() const;
   [[nodiscard]] Result<kvm_lapic_state> GetLapic() const;
   [[nodiscard]] Result<void> SetLapic(const kvm_lapic_state& lapic) const;
 

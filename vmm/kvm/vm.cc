@@ -74,4 +74,17 @@ Result<void> Vm::AssignIoeventfd(int event_fd, uint64_t address) const {
   return {};
 }
 
+Result<uint64_t> Vm::GetClock() const {
+  kvm_clock_data clock{};
+  if (::ioctl(fd_.get(), KVM_GET_CLOCK, &clock) != 0) return FailErrno("KVM_GET_CLOCK");
+  return clock.clock;
+}
+
+Result<void> Vm::SetClock(uint64_t nanoseconds) const {
+  kvm_clock_data clock{};
+  clock.clock = nanoseconds;
+  if (::ioctl(fd_.get(), KVM_SET_CLOCK, &clock) != 0) return FailErrno("KVM_SET_CLOCK");
+  return {};
+}
+
 }  // namespace mayfly

@@ -37,6 +37,10 @@ class Vm {
   // From now on a 32-bit write of the guest's to `address` signals the eventfd, and nothing else.
   [[nodiscard]] Result<void> AssignIoeventfd(int event_fd, uint64_t address) const;
 
+  // What kvmclock shows, in nanoseconds. Setting it makes the clock go on from there.
+  [[nodiscard]] Result<uint64_t> GetClock() const;
+  [[nodiscard]] Result<void> SetClock(uint64_t nanoseconds) const;
+
  private:
   friend class Kvm;
   Vm(UniqueFd fd, size_t run_size) : fd_(std::move(fd)), run_size_(run_size) {}

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/check.h"
+#include "vmm/boot/layout.h"
 
 namespace mayfly {
 
@@ -44,6 +45,38 @@ void Machine::Resume() {
 void Machine::Pause() {
   for (const auto& vcpu : vcpu_threads_) vcpu->Pause();
   for (const auto& transport : parts_.transports) transport->Pause();
+}
+
+Result<MachineState> Machine::Save() const {
+  MachineState state;
+  state.memory_bytes = parts_.memory->size();
+  state.clock_ns = TRY(parts_.vm->GetClock());
+  for (const auto& vcpu : vcpu_threads_) {
+    state.vcpus.push_back(TRY(vcpu->Save(parts_.msr_indices)));
+  }
+  state.ioapic = parts_.ioapic->Save();
+  state.serial = parts_.serial->Save();
+  state.generation = parts_.generation->Save();
+  for (const auto& transport : parts_.transports) {
+    state.virtio.push_back({transport->name(), transport->Save()});
+  }
+  for (const BlkDevice* disk : parts_.disks) state.disks.push_back(disk->Save());
+  for (const NetDevice* net : parts_.nets) state.nets.push_back(net->Save());
+  if (parts_.vsock != nullptr) state.vsocks.push_back(parts_.vsock->Save());
+  if (parts_.balloon != nullptr) state.balloons.push_back(parts_.balloon->Save());
+  return state;
+}
+
+void Machine::OnDoorbell(std::function<void()> rung) {
+  parts_.doorbell->OnRung([this, rung = std::move(rung)] {
+    for (const auto& vcpu : vcpu_threads_) vcpu->RequestPause();
+    rung();
+  });
+}
+
+Result<void> Machine::SetRestorePage(const RestorePage& page) {
+  if (parts_.memory->WriteValue(layout::kRestorePage, page)) return {};
+  return Fail(ErrorCode::kInvalidArgument, "guest memory has no restore page");
 }
 
 void Machine::Stop() {

@@ -10,16 +10,21 @@
 #include "base/thread.h"
 #include "devices/bus.h"
 #include "devices/identity/generation_id.h"
+#include "base/restore_page.h"
 #include "devices/legacy/acpi_pm.h"
+#include "devices/legacy/doorbell.h"
 #include "devices/legacy/i8042_reset.h"
 #include "devices/legacy/ioapic.h"
 #include "devices/legacy/serial.h"
 #include "devices/legacy/serial_output.h"
 #include "devices/metrics.h"
 #include "devices/virtio/balloon/balloon.h"
+#include "devices/virtio/blk/blk.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/vsock/host_sockets.h"
+#include "devices/virtio/vsock/vsock.h"
+#include "snapshot/machine_state.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/ioapic_routes.h"
 #include "vmm/machine/irqfd_line.h"
@@ -49,18 +54,23 @@ class Machine {
     std::unique_ptr<Ioapic> ioapic;
     std::unique_ptr<AcpiPm> acpi_pm;
     std::unique_ptr<I8042Reset> i8042;
+    std::unique_ptr<Doorbell> doorbell;
     std::unique_ptr<SerialOutput> serial_output;
     std::unique_ptr<Serial> serial;
     std::unique_ptr<SerialInput> serial_input;
     std::unique_ptr<GenerationId> generation;
     std::unique_ptr<HostSockets> host_sockets;
     std::vector<std::unique_ptr<MmioTransport>> transports;
-    std::vector<NetDevice*> nets;      // Borrowed from their transports.
-    BalloonDevice* balloon = nullptr;  // Borrowed from its transport; null if there is none.
+    // Borrowed from their transports; null if there is none.
+    std::vector<BlkDevice*> disks;
+    std::vector<NetDevice*> nets;
+    VsockDevice* vsock = nullptr;
+    BalloonDevice* balloon = nullptr;
     MetricsRegistry metrics;           // Borrows from the devices above.
     std::unique_ptr<Bus> pio;
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
+    std::vector<uint32_t> msr_indices;  // Kvm::MsrIndices()
   };
 
   explicit Machine(Parts parts);
@@ -77,6 +87,17 @@ class Machine {
   void Resume();
   // Returns when no vCPU is in the guest any more and no device has requests in flight.
   void Pause();
+  // All of the machine but its memory, as it is while it is paused.
+  Result<MachineState> Save() const;
+  // Its memory; while the machine is paused, nobody else changes it.
+  [[nodiscard]] const GuestMemory& memory() const { return *parts_.memory; }
+
+  // Has `rung` called, on a vCPU's thread, when the guest says that it is ready for a snapshot. By
+  // then every vCPU has been told to pause: Pause() waits for that. Before Resume().
+  void OnDoorbell(std::function<void()> rung);
+  // Fills the restore page, which tells the guest that a new life has begun. While it is paused.
+  Result<void> SetRestorePage(const RestorePage& page);
+
   // Ends the machine with EndReason::kStopped, unless it has ended already, and waits for its
   // threads. Idempotent.
   void Stop();

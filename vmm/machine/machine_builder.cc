@@ -17,6 +17,7 @@
 #include "vmm/boot/cpuid.h"
 #include "vmm/boot/layout.h"
 #include "vmm/control/control_channel.h"
+#include "vmm/machine/new_life.h"
 
 namespace mayfly {
 namespace {
@@ -48,12 +49,69 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Boot() && {
 Result<Machine::Parts> MachineBuilder::Build() && {
   TRY(CheckConfig());
   const Kvm kvm = TRY(Kvm::Open());
+  parts_.memory = TRY(GuestMemory::Create(config_.memory_bytes));
   TRY(CreateVm(kvm));
   TRY(AddLegacyDevices());
   TRY(AddVirtioDevices());
   const LoadedKernel kernel = TRY(LoadGuest());
   TRY(CreateVcpus(kvm, kernel));
   return std::move(parts_);
+}
+
+Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
+                                                         std::unique_ptr<GuestMemory> memory) && {
+  saved_ = std::move(state);
+  config_.memory_bytes = saved_->memory_bytes;
+  config_.vcpu_count = static_cast<uint32_t>(saved_->vcpus.size());
+  TRY(CheckConfig());
+  TRY(CheckState(*memory));
+  const Kvm kvm = TRY(Kvm::Open());
+  parts_.memory = std::move(memory);
+  TRY(CreateVm(kvm));
+  TRY(AddLegacyDevices());
+  TRY(AddVirtioDevices());
+  TRY(RestoreVcpus());
+  TRY(parts_.vm->SetClock(saved_->clock_ns));
+  parts_.generation->Set(TRY(GenerationId::NewGuid()));
+  return std::make_unique<Machine>(std::move(parts_));
+}
+
+Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
+  if (memory.size() != saved_->memory_bytes) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("memory_bytes: the state has {}, the memory {}",
+                                                 saved_->memory_bytes, memory.size()));
+  }
+  const size_t devices = config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) +
+                         (config_.balloon ? 1 : 0) + (config_.rng ? 1 : 0);
+  if (devices != saved_->virtio.size()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("devices: the snapshot has {}, the configuration {}",
+                            saved_->virtio.size(), devices));
+  }
+  for (uint32_t id = 0; id < saved_->vcpus.size(); ++id) {
+    if (saved_->vcpus[id].id != id) {
+      return Fail(ErrorCode::kCorrupt,
+                  fmt::format("vcpus[{}]: its id is {}", id, saved_->vcpus[id].id));
+    }
+  }
+  return {};
+}
+
+template <class State>
+Result<State> MachineBuilder::TakeState(std::vector<State> MachineState::*kind, size_t index,
+                                        std::string_view name) const {
+  const std::vector<State>& states = (*saved_).*kind;
+  if (index < states.size()) return states[index];
+  return Fail(ErrorCode::kInvalidArgument, fmt::format("{}: not in the snapshot", name));
+}
+
+Result<MmioState> MachineBuilder::TakeTransport(std::string_view name) const {
+  if (!saved_) return MmioState{};
+  const VirtioState& device = saved_->virtio[parts_.transports.size()];
+  if (device.name == name) return device.transport;
+  return Fail(ErrorCode::kInvalidArgument,
+              fmt::format("device {}: the snapshot has {}, the configuration {}",
+                          parts_.transports.size(), device.name, name));
 }
 
 Result<void> MachineBuilder::CheckConfig() const {
@@ -85,7 +143,7 @@ Result<void> MachineBuilder::CheckConfig() const {
 }
 
 Result<void> MachineBuilder::CreateVm(const Kvm& kvm) {
-  parts_.memory = TRY(GuestMemory::Create(config_.memory_bytes));
+  parts_.msr_indices = TRY(kvm.MsrIndices());
   parts_.vm = std::make_unique<Vm>(TRY(kvm.CreateVm()));
   // Slots before anything else: see Vm::SetMemoryRegion().
   uint32_t slot = 0;
@@ -112,16 +170,20 @@ Result<void> MachineBuilder::AddLegacyDevices() {
   TRY(parts_.pio->Insert(layout::kAcpiPmPort, AcpiPm::kSize, parts_.acpi_pm.get()));
   parts_.i8042 = std::make_unique<I8042Reset>(parts_.power.get());
   TRY(parts_.pio->Insert(layout::kI8042Port, I8042Reset::kSize, parts_.i8042.get()));
+  parts_.doorbell = std::make_unique<Doorbell>();
+  TRY(parts_.pio->Insert(kDoorbellPort, Doorbell::kSize, parts_.doorbell.get()));
 
   parts_.routes = std::make_unique<IoapicRoutes>(parts_.vm.get(), log_);
-  parts_.ioapic = TRY(Ioapic::Create({parts_.routes.get()}));
+  parts_.ioapic = TRY(Ioapic::Create({parts_.routes.get()},
+                                     saved_ ? saved_->ioapic : Ioapic::ResetState()));
   TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
 
   // The port is there without a console too: a kernel that probes for it finds it working.
   parts_.serial_output = std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
   parts_.metrics.Add("serial", "serial0", &parts_.serial_output->metrics());
   InterruptLine* line = TRY(AddLine(layout::kSerialGsi));
-  parts_.serial = TRY(Serial::Create({line, parts_.serial_output.get()}));
+  parts_.serial = TRY(Serial::Create({line, parts_.serial_output.get()},
+                                     saved_ ? saved_->serial : SerialState{}));
   TRY(parts_.pio->Insert(layout::kSerialPort, Serial::kSize, parts_.serial.get()));
   if (config_.serial_input >= 0) {
     parts_.serial_input =
@@ -133,7 +195,8 @@ Result<void> MachineBuilder::AddLegacyDevices() {
 
 Result<void> MachineBuilder::AddGeneration() {
   InterruptLine* const line = TRY(AddLine(layout::kGenerationGsi));
-  const GenerationIdState state{TRY(GenerationId::NewGuid())};
+  const GenerationIdState state =
+      saved_ ? saved_->generation : GenerationIdState{TRY(GenerationId::NewGuid())};
   parts_.generation =
       TRY(GenerationId::Create({parts_.memory.get(), layout::kGenerationId, line}, state));
   acpi_.generation = AcpiGeneration{layout::kGenerationId, layout::kGenerationGsi};
@@ -155,6 +218,7 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
   const uint32_t gsi = layout::kFirstVirtioGsi + index;
   const uint64_t base = layout::kVirtioMmio + index * layout::kVirtioMmioStride;
   const std::string label = name;
+  const MmioState state = TRY(TakeTransport(name));
   MmioTransport::Resources resources;
   resources.name = std::move(name);
   resources.device = std::move(device);
@@ -163,7 +227,7 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
   resources.loop = parts_.loop.get();
   resources.kick_mode = kick_mode;
   resources.log = log_;
-  parts_.transports.push_back(TRY(MmioTransport::Create(std::move(resources))));
+  parts_.transports.push_back(TRY(MmioTransport::Create(std::move(resources), state)));
   parts_.metrics.Add("virtio", label, &parts_.transports.back()->metrics());
   if (kick_mode == KickMode::kLoop) {
     TRY(parts_.vm->AssignIoeventfd(parts_.transports.back()->notify_fd(),
@@ -186,7 +250,10 @@ Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   resources.log = log_;
   resources.options = disk.options;
   if (resources.options.serial.empty()) resources.options.serial = name;
-  auto device = TRY(BlkDevice::Create(std::move(resources)));
+  BlkState state;
+  if (saved_) state = TRY(TakeState(&MachineState::disks, parts_.disks.size(), name));
+  auto device = TRY(BlkDevice::Create(std::move(resources), state));
+  parts_.disks.push_back(device.get());
   const BlkMetrics* const metrics = &device->metrics();
   TRY(AddTransport(name, std::move(device), KickMode::kLoop));
   parts_.metrics.Add("blk", name, metrics);
@@ -206,8 +273,14 @@ Result<void> MachineBuilder::AddNet(NetConfig net) {
   resources.transmit_limits = net.transmit_limits;
   resources.filter_source = net.filter_source;
   resources.log = log_;
-  const MacAddress mac = net.mac ? *net.mac : TRY(WithContext(RandomMac(), name));
-  auto device = TRY(NetDevice::Create(std::move(resources), {mac, net.mtu, net.link_up}));
+  NetState state{{}, net.mtu, net.link_up};
+  if (saved_) {
+    state = TRY(TakeState(&MachineState::nets, parts_.nets.size(), name));
+    if (net.mac) state.mac = *net.mac;
+  } else {
+    state.mac = net.mac ? *net.mac : TRY(WithContext(RandomMac(), name));
+  }
+  auto device = TRY(NetDevice::Create(std::move(resources), state));
   NetDevice* const added = device.get();
   parts_.nets.push_back(added);
   TRY(AddTransport(name, std::move(device), KickMode::kLoop));
@@ -228,8 +301,11 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
         HostSockets::Create(config.path, config.allowed_ports, parts_.loop.get(), log_), "vsock"));
     resources.host = parts_.host_sockets.get();
   }
-  auto device = TRY(VsockDevice::Create(std::move(resources), VsockState{config.guest_cid}));
+  VsockState state{config.guest_cid};
+  if (saved_) state = TRY(TakeState(&MachineState::vsocks, 0, "vsock"));
+  auto device = TRY(VsockDevice::Create(std::move(resources), state));
   VsockDevice* const vsock = device.get();
+  parts_.vsock = vsock;
   parts_.metrics.Add("vsock", "vsock", &vsock->metrics());
   TRY(AddTransport("vsock", std::move(device), KickMode::kInline));
   if (parts_.host_sockets) TRY(parts_.host_sockets->Serve(vsock));
@@ -245,6 +321,7 @@ Result<void> MachineBuilder::AddBalloon(const BalloonConfig& config) {
   BalloonState state;
   state.target_pages = static_cast<uint32_t>(config.target_bytes / GuestMemory::kPageSize);
   state.deflate_on_oom = config.deflate_on_oom;
+  if (saved_) state = TRY(TakeState(&MachineState::balloons, 0, "balloon"));
   auto device = TRY(BalloonDevice::Create(
       {"balloon", parts_.memory.get(), parts_.loop.get(), config.stats_interval, log_}, state));
   parts_.balloon = device.get();
@@ -282,6 +359,9 @@ Result<LoadedKernel> MachineBuilder::LoadGuest() {
   }
   acpi_.vcpu_count = config_.vcpu_count;
   info.rsdp = TRY(WriteAcpiTables(acpi_, PowerPorts(), memory));
+  if (!memory.WriteValue(layout::kRestorePage, FirstLife())) {
+    return Fail(ErrorCode::kInvalidArgument, "guest memory is too small to boot");
+  }
   TRY(WriteBootInfo(kernel, info, memory));
   TRY(WriteCpuTables(kernel.protocol, memory));
   return kernel;
@@ -296,6 +376,15 @@ Result<void> MachineBuilder::CreateVcpus(const Kvm& kvm, const LoadedKernel& ker
     NormaliseCpuid(cpuid, {id, config_.vcpu_count, tsc_deadline_timer});
     TRY(vcpu.SetCpuid(cpuid));
     if (id == 0) TRY(SetBootState(vcpu, kernel));
+    parts_.vcpus.push_back(std::move(vcpu));
+  }
+  return {};
+}
+
+Result<void> MachineBuilder::RestoreVcpus() {
+  for (const VcpuState& state : saved_->vcpus) {
+    Vcpu vcpu = TRY(parts_.vm->CreateVcpu(state.id));
+    TRY(WithContext(RestoreVcpu(vcpu, state), fmt::format("vcpu {}", state.id)));
     parts_.vcpus.push_back(std::move(vcpu));
   }
   return {};

@@ -1,8 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string_view>
 
 #include "base/log.h"
+#include "snapshot/machine_state.h"
 #include "vmm/boot/acpi.h"
 #include "vmm/boot/kernel.h"
 #include "vmm/kvm/kvm.h"
@@ -24,8 +27,18 @@ class MachineBuilder {
   // What Boot() makes it of, for tests that change some of it first.
   Result<Machine::Parts> Build() &&;
 
+  // A machine that stands where `state` was saved, over `memory`, paused; the configuration says
+  // what its devices are bound to, and nothing of it is for booting. Its generation is new. Errors
+  // besides: kCorrupt for a state that no machine can be in; kUnsupported, with both sides, for one
+  // that this host cannot continue; kInvalidArgument, with both sides, where configuration and
+  // state differ.
+  Result<std::unique_ptr<Machine>> Restore(MachineState state,
+                                           std::unique_ptr<GuestMemory> memory) &&;
+
  private:
   Result<void> CheckConfig() const;
+  Result<void> CheckState(const GuestMemory& memory) const;
+  // Creates the VM over parts_.memory.
   Result<void> CreateVm(const Kvm& kvm);
   Result<void> AddLegacyDevices();
   Result<void> AddGeneration();
@@ -42,9 +55,17 @@ class MachineBuilder {
   Result<LoadedKernel> LoadGuest();
   Result<std::vector<uint8_t>> TakeInitrd();
   Result<void> CreateVcpus(const Kvm& kvm, const LoadedKernel& kernel);
+  Result<void> RestoreVcpus();
+  // The next of the saved devices of a kind; the default if the machine is booted.
+  template <class State>
+  Result<State> TakeState(std::vector<State> MachineState::*kind, size_t index,
+                          std::string_view name) const;
+  Result<MmioState> TakeTransport(std::string_view name) const;
 
   MachineConfig config_;
   LogSink* log_;
+  // What the machine is restored from; nothing if it is booted.
+  std::optional<MachineState> saved_;
   Machine::Parts parts_;
   AcpiDevices acpi_;
 };

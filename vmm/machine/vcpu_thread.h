@@ -7,6 +7,7 @@
 #include "base/thread.h"
 #include "devices/bus.h"
 #include "vmm/kvm/vcpu.h"
+#include "vmm/kvm/vcpu_state.h"
 #include "vmm/machine/machine_end.h"
 #include "vmm/memory/guest_memory.h"
 
@@ -38,8 +39,16 @@ class VcpuThread {
   void Resume();
   // Returns when the vCPU has left the guest, and finished the access that it left it for.
   void Pause();
+  // Asks for Pause() and does not wait; also from inside a bus access of this vCPU's, after which
+  // it then executes no instruction more.
+  void RequestPause() { Give(Command::kPause); }
   // Ends the thread. Idempotent.
   void Stop();
+
+  // The vCPU's state, while it is paused.
+  Result<VcpuState> Save(std::span<const uint32_t> msr_indices) const {
+    return SaveVcpu(vcpu_, msr_indices);
+  }
 
  private:
   enum class Command { kPause, kRun, kStop };

@@ -12,6 +12,18 @@
 namespace mayfly {
 
 Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) {
+  return CreateFrom(size, [](uint64_t, uint64_t length) { return Mapping::AnonymousHuge(length); });
+}
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::MapPrivate(uint64_t size, int fd) {
+  auto memory = TRY(CreateFrom(size, [fd](uint64_t offset, uint64_t length) {
+    return Mapping::PrivateFile(fd, offset, length);
+  }));
+  memory->SetFilledOnTouch();
+  return memory;
+}
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::CreateFrom(uint64_t size, const MapRegion& map) {
   if (size == 0 || !IsAligned(size, kPageSize) || size > (1ULL << 46)) {
     return Fail(ErrorCode::kInvalidArgument,
                 "guest memory: " + std::to_string(size) + " bytes is no whole number of pages");
@@ -20,11 +32,13 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) {
   memory->size_ = size;
   const uint64_t low = std::min(size, kHoleStart);
   const std::array<std::pair<uint64_t, uint64_t>, 2> ranges{{{0, low}, {kHoleEnd, size - low}}};
+  uint64_t offset = 0;
   for (const auto& [start, length] : ranges) {
     if (length == 0) continue;
-    Mapping mapping = TRY(WithContext(Mapping::AnonymousHuge(length), "guest memory"));
+    Mapping mapping = TRY(WithContext(map(offset, length), "guest memory"));
     memory->regions_.push_back({GuestAddress{start}, length, mapping.data()});
     memory->mappings_.push_back(std::move(mapping));
+    offset += length;
   }
   return memory;
 }
@@ -85,7 +99,20 @@ Result<void> GuestMemory::Discard(GuestAddress address, uint64_t length) const {
   const uint64_t end = AlignDown(address.value + length, kPageSize);
   if (start >= end) return {};
   uint8_t* const host = Translate(GuestAddress{start}, end - start);
+  if (filled_on_touch_) return Replace(host, end - start);
   if (::madvise(host, end - start, MADV_DONTNEED) != 0) return FailErrno("madvise(MADV_DONTNEED)");
+  return {};
+}
+
+Result<void> GuestMemory::Replace(uint8_t* host, uint64_t length) const {
+  if (replacements_.fetch_add(1, std::memory_order_relaxed) >= kMostReplacements) {
+    std::memset(host, 0, length);
+    return {};
+  }
+  void* const mapped = ::mmap(host, length, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (mapped == MAP_FAILED) return FailErrno("mmap");
+  if (::madvise(host, length, MADV_DONTDUMP) != 0) return FailErrno("madvise(MADV_DONTDUMP)");
   return {};
 }
 

@@ -3,8 +3,10 @@
 #include <sys/uio.h>
 
 #include <array>
+#include <atomic>
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <type_traits>
@@ -49,6 +51,10 @@ class GuestMemory {
 
   // Zero-filled memory of `size` bytes, a multiple of the page size.
   static Result<std::unique_ptr<GuestMemory>> Create(uint64_t size);
+  // The same with the contents of `fd`, of `size` bytes: the regions one after the other. Pages come
+  // from the file when they are first touched, and are the guest's own from its first write on.
+  // Whoever gives the file sees to it that nobody shortens or changes it.
+  static Result<std::unique_ptr<GuestMemory>> MapPrivate(uint64_t size, int fd);
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 
@@ -85,8 +91,13 @@ class GuestMemory {
   // Gives the whole pages inside the range back to the host: they read as zeros from now on, and
   // take memory again when they are touched. Where huge pages back the memory, the host keeps a
   // huge page until all of it is given back or memory runs short. kInvalidArgument, and nothing is
-  // done, unless the whole range is RAM.
+  // done, unless the whole range is RAM. Any thread.
   Result<void> Discard(GuestAddress address, uint64_t length) const;
+
+  // Such memory would not come back as zeros where something else fills it when it is touched: a
+  // file, or a pager. From this call on Discard() puts new memory in its place instead. Before the
+  // guest runs.
+  void SetFilledOnTouch() { filled_on_touch_ = true; }
 
   // A view of guest memory for a system call that copies (readv, writev, preadv, io_uring), valid
   // as long as this object. Nothing may be read through it by our own code. Nothing is returned
@@ -95,10 +106,19 @@ class GuestMemory {
 
  private:
   GuestMemory() = default;
+  using MapRegion = std::function<Result<Mapping>(uint64_t offset, uint64_t length)>;
+  static Result<std::unique_ptr<GuestMemory>> CreateFrom(uint64_t size, const MapRegion& map);
   // The host address of the range, or null if it is not wholly in one region.
   [[nodiscard]] uint8_t* Translate(GuestAddress address, uint64_t length) const;
 
+  // Each discarded range can split a mapping, and a process has 65,530 of them at most: a guest that
+  // discards every other page gets zeros written over the rest, and the host no memory back.
+  static constexpr uint32_t kMostReplacements = 8192;
+  [[nodiscard]] Result<void> Replace(uint8_t* host, uint64_t length) const;
+
   uint64_t size_ = 0;
+  bool filled_on_touch_ = false;
+  mutable std::atomic<uint32_t> replacements_{0};
   std::vector<Mapping> mappings_;
   std::vector<MemoryRegion> regions_;
 };

@@ -1,5 +1,7 @@
 #include "devices/virtio/vsock/connection.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +15,59 @@ using vsock::Op;
 using vsock::PacketHeader;
 
 }  // namespace
+
+Result<std::unique_ptr<VsockConnection>> VsockConnection::Restore(
+    const VsockConnectionState& state, std::unique_ptr<VsockStream> stream) {
+  const auto owed = static_cast<Op>(state.owed);
+  if (owed != Op::kInvalid && owed != Op::kResponse) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("owed: {} is nothing to owe", state.owed));
+  }
+  if (state.kept.size() > kBufferSize || state.received - state.forwarded != state.kept.size()) {
+    return Fail(ErrorCode::kCorrupt,
+                fmt::format("kept: {} bytes, where {} were received and {} forwarded",
+                            state.kept.size(), state.received, state.forwarded));
+  }
+  auto connection = std::make_unique<VsockConnection>(state.guest_port, state.host_port,
+                                                      State::kEstablished, std::move(stream));
+  connection->owed_ = owed;
+  connection->credit_update_owed_ = state.credit_update_owed;
+  connection->credit_request_owed_ = state.credit_request_owed;
+  connection->shutdown_owed_ = state.shutdown_owed;
+  connection->host_ended_ = state.host_ended;
+  connection->guest_ended_ = state.guest_ended;
+  connection->guest_receives_no_more_ = state.guest_receives_no_more;
+  connection->write_shut_down_ = state.write_shut_down;
+  connection->sent_ = state.sent;
+  connection->peer_buf_alloc_ = state.peer_buf_alloc;
+  connection->peer_fwd_cnt_ = state.peer_fwd_cnt;
+  connection->received_ = state.received;
+  connection->forwarded_ = state.forwarded;
+  connection->announced_forwarded_ = state.announced_forwarded;
+  connection->kept_ = state.kept;
+  return connection;
+}
+
+VsockConnectionState VsockConnection::Save() const {
+  VsockConnectionState state;
+  state.guest_port = guest_port_;
+  state.host_port = host_port_;
+  state.owed = static_cast<uint16_t>(owed_);
+  state.credit_update_owed = credit_update_owed_;
+  state.credit_request_owed = credit_request_owed_;
+  state.shutdown_owed = shutdown_owed_;
+  state.host_ended = host_ended_;
+  state.guest_ended = guest_ended_;
+  state.guest_receives_no_more = guest_receives_no_more_;
+  state.write_shut_down = write_shut_down_;
+  state.sent = sent_;
+  state.peer_buf_alloc = peer_buf_alloc_;
+  state.peer_fwd_cnt = peer_fwd_cnt_;
+  state.received = received_;
+  state.forwarded = forwarded_;
+  state.announced_forwarded = announced_forwarded_;
+  state.kept = kept_;
+  return state;
+}
 
 void VsockConnection::UpdateCredit(const PacketHeader& header) {
   peer_buf_alloc_ = header.buf_alloc;

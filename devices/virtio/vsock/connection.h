@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "devices/virtio/virtqueue.h"
 #include "devices/virtio/vsock/packet.h"
+#include "devices/virtio/vsock/vsock_state.h"
 #include "devices/virtio/vsock/vsock_stream.h"
 
 namespace mayfly {
@@ -34,6 +35,12 @@ class VsockConnection {
       : guest_port_(guest_port), host_port_(host_port), state_(state), stream_(std::move(stream)) {
     owed_ = state == State::kConnecting ? vsock::Op::kRequest : vsock::Op::kResponse;
   }
+
+  // An established one as Save() left it, over a new stream. kCorrupt, naming the field, if there
+  // is no such connection.
+  static Result<std::unique_ptr<VsockConnection>> Restore(const VsockConnectionState& state,
+                                                          std::unique_ptr<VsockStream> stream);
+  [[nodiscard]] VsockConnectionState Save() const;
 
   [[nodiscard]] uint32_t guest_port() const { return guest_port_; }
   [[nodiscard]] uint32_t host_port() const { return host_port_; }

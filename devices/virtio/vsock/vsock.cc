@@ -26,7 +26,57 @@ Result<std::unique_ptr<VsockDevice>> VsockDevice::Create(Resources resources,
                             state.guest_cid, kLeastGuestCid, kMostGuestCid));
   }
   CHECK(resources.loop != nullptr);
-  return std::unique_ptr<VsockDevice>(new VsockDevice(std::move(resources), state.guest_cid));
+  const std::string name = resources.name;
+  std::unique_ptr<VsockDevice> device(new VsockDevice(std::move(resources), state.guest_cid));
+  TRY(WithContext(device->RestoreConnections(state), name));
+  return device;
+}
+
+Result<void> VsockDevice::RestoreConnections(const VsockState& state) {
+  if (state.connections.size() > kMaxConnections) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("connections: {}, {} are the most",
+                                                 state.connections.size(), kMaxConnections));
+  }
+  if (state.resets.size() > kMaxConnections + kMaxOwedResets) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("resets: {}, {} are the most",
+                                                 state.resets.size(),
+                                                 kMaxConnections + kMaxOwedResets));
+  }
+  MutexLock lock(mutex_);
+  for (const VsockConnectionState& saved : state.connections) {
+    const Key key{saved.guest_port, saved.host_port};
+    const auto service = services_.find(key.host_port);
+    if (service == services_.end() || connections_.contains(key)) {
+      return Fail(ErrorCode::kCorrupt,
+                  fmt::format("connections: none can be from port {} to port {}", key.guest_port,
+                              key.host_port));
+    }
+    auto stream = TRY(service->second->Accept(key.host_port));
+    auto connection =
+        TRY(WithContext(VsockConnection::Restore(saved, std::move(stream)),
+                        fmt::format("connection from port {}", key.guest_port)));
+    SettleLocked(AddLocked(std::move(connection)));
+  }
+  for (const VsockResetState& reset : state.resets) {
+    OweResetLocked({reset.guest_port, reset.host_port});
+  }
+  return {};
+}
+
+VsockState VsockDevice::Save() const {
+  VsockState state{guest_cid_};
+  MutexLock lock(mutex_);
+  for (const auto& [key, entry] : connections_) {
+    const VsockConnection& connection = *entry.connection;
+    if (services_.contains(key.host_port) &&
+        connection.state() == VsockConnection::State::kEstablished) {
+      state.connections.push_back(connection.Save());
+    } else if (connection.known_to_guest()) {
+      state.resets.push_back({key.guest_port, key.host_port});
+    }
+  }
+  for (const Key& key : owed_resets_) state.resets.push_back({key.guest_port, key.host_port});
+  return state;
 }
 
 VsockDevice::VsockDevice(Resources resources, uint64_t guest_cid)
@@ -48,6 +98,8 @@ void VsockDevice::WriteConfig(uint64_t /*offset*/, std::span<const uint8_t> /*by
 void VsockDevice::Activate(std::vector<Virtqueue> queues, uint64_t /*driver_features*/) {
   MutexLock lock(mutex_);
   queues_ = std::move(queues);
+  // What a restored device owes goes out once the machine runs.
+  if (!to_send_.empty() || !owed_resets_.empty()) queues_[kReceive].ProcessLater();
 }
 
 void VsockDevice::Reset() {
@@ -83,7 +135,8 @@ bool VsockDevice::Connect(uint32_t guest_port, std::unique_ptr<VsockStream> stre
   while (connections_.contains(key)) ++key.host_port;
   // The upper half of the ports, so that none is one that a guest asks for.
   next_host_port_ = (key.host_port + 1) | 1U << 30;
-  const auto entry = AddLocked(key, VsockConnection::State::kConnecting, std::move(stream));
+  const auto entry = AddLocked(std::make_unique<VsockConnection>(
+      key.guest_port, key.host_port, VsockConnection::State::kConnecting, std::move(stream)));
   entry->second.connected = std::move(connected);
   loop_->After(kConnectTimeout,
                [this, key, number = entry->second.number] { ConnectTimedOut(key, number); });
@@ -92,12 +145,11 @@ bool VsockDevice::Connect(uint32_t guest_port, std::unique_ptr<VsockStream> stre
   return true;
 }
 
-VsockDevice::Entries::iterator VsockDevice::AddLocked(Key key, VsockConnection::State state,
-                                                      std::unique_ptr<VsockStream> stream) {
+VsockDevice::Entries::iterator VsockDevice::AddLocked(
+    std::unique_ptr<VsockConnection> connection) {
   const uint64_t number = next_number_++;
-  stream->SetReady([this, key, number] { StreamReady(key, number); });
-  auto connection =
-      std::make_unique<VsockConnection>(key.guest_port, key.host_port, state, std::move(stream));
+  const Key key{connection->guest_port(), connection->host_port()};
+  connection->stream().SetReady([this, key, number] { StreamReady(key, number); });
   const auto entry =
       connections_.insert_or_assign(key, Entry{number, std::move(connection), nullptr, 0}).first;
   metrics_.connections.Set(connections_.size());
@@ -201,7 +253,8 @@ void VsockDevice::HandleRequestLocked(const PacketHeader& header) {
     return;
   }
   metrics_.accepted.Add();
-  const auto entry = AddLocked(key, VsockConnection::State::kEstablished, *std::move(stream));
+  const auto entry = AddLocked(std::make_unique<VsockConnection>(
+      key.guest_port, key.host_port, VsockConnection::State::kEstablished, *std::move(stream)));
   entry->second.connection->UpdateCredit(header);
   SettleLocked(entry);
 }

@@ -49,7 +49,8 @@ class VsockDevice final : public VirtioDevice {
     LogSink* log = nullptr;  // May be null. All pointers are borrowed.
   };
 
-  // kCorrupt if the CID is reserved (0, 1, 2, 2^32 - 1) or longer than 32 bits.
+  // kCorrupt, naming the field, if the CID is reserved (0, 1, 2, 2^32 - 1) or longer than 32 bits,
+  // or if a connection is none that Save() returns, or leads to no service.
   static Result<std::unique_ptr<VsockDevice>> Create(Resources resources, const VsockState& state);
   VsockDevice(const VsockDevice&) = delete;
   VsockDevice& operator=(const VsockDevice&) = delete;
@@ -70,7 +71,9 @@ class VsockDevice final : public VirtioDevice {
   void Reset() override;
   [[nodiscard]] std::vector<VirtqueueState> SaveQueues() const override;
 
-  [[nodiscard]] VsockState Save() const { return VsockState{guest_cid_}; }
+  // Connections to services are saved whole; what has been on its way to the service is with the
+  // service. All others are resets: their host ends do not outlive the machine.
+  [[nodiscard]] VsockState Save() const;
   [[nodiscard]] const VsockMetrics& metrics() const { return metrics_; }
 
  private:
@@ -92,6 +95,8 @@ class VsockDevice final : public VirtioDevice {
 
   VsockDevice(Resources resources, uint64_t guest_cid);
 
+  Result<void> RestoreConnections(const VsockState& state);
+
   void StreamReady(Key key, uint64_t number);
   void ConnectTimedOut(Key key, uint64_t number);
 
@@ -103,8 +108,7 @@ class VsockDevice final : public VirtioDevice {
   void HandleForConnectionLocked(const vsock::PacketHeader& header, const DescriptorChain& chain)
       REQUIRES(mutex_);
 
-  Entries::iterator AddLocked(Key key, VsockConnection::State state,
-                              std::unique_ptr<VsockStream> stream) REQUIRES(mutex_);
+  Entries::iterator AddLocked(std::unique_ptr<VsockConnection> connection) REQUIRES(mutex_);
   // Every removal goes through here, so that nothing of a connection stays behind: a guest opens
   // and resets connections without end.
   void EraseLocked(Entries::iterator entry) REQUIRES(mutex_);

@@ -1,0 +1,19 @@
+#include "devices/legacy/doorbell.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/restore_page.h"
+
+namespace mayfly {
+
+void Doorbell::Read(uint64_t /*offset*/, std::span<uint8_t> bytes) {
+  std::ranges::fill(bytes, uint8_t{0});
+}
+
+void Doorbell::Write(uint64_t offset, std::span<const uint8_t> bytes) {
+  if (offset != 0 || bytes.size() != sizeof(uint32_t)) return;
+  if (LoadLe<uint32_t>(bytes) == kDoorbellReady && rung_) rung_();
+}
+
+}  // namespace mayfly

@@ -1,0 +1,146 @@
+#include "vmm/kvm/vcpu_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+namespace mayfly {
+namespace {
+
+constexpr uint32_t kMsrTsc = 0x10;
+constexpr uint32_t kMsrTscDeadline = 0x6e0;
+// Hosts of one kind differ by so much in what they measure at their start; more is another clock.
+constexpr uint32_t kTscTolerancePerMillion = 250;
+
+// CPUID bits that follow the vCPU's registers, and are theirs to restore (Intel SDM volume 2,
+// CPUID): leaf 1 ECX.OSXSAVE and EDX.APIC, leaf 7 ECX.OSPKE, leaf 0xd sizes, leaf 0x80000001
+// EDX.APIC.
+struct Dynamic {
+  uint32_t function;
+  uint32_t index;
+  uint32_t ebx;
+  uint32_t ecx;
+  uint32_t edx;
+};
+constexpr std::array kDynamic{
+    Dynamic{0x1, 0, 0, 1U << 27, 1U << 9}, Dynamic{0x7, 0, 0, 1U << 4, 0},
+    Dynamic{0xd, 0, ~0U, 0, 0},            Dynamic{0xd, 1, ~0U, 0, 0},
+    Dynamic{0x80000001, 0, 0, 0, 1U << 9},
+};
+
+kvm_cpuid_entry2 WithoutDynamic(kvm_cpuid_entry2 entry) {
+  for (const Dynamic& dynamic : kDynamic) {
+    if (dynamic.function != entry.function || dynamic.index != entry.index) continue;
+    entry.ebx &= ~dynamic.ebx;
+    entry.ecx &= ~dynamic.ecx;
+    entry.edx &= ~dynamic.edx;
+  }
+  return entry;
+}
+
+bool Same(const kvm_cpuid_entry2& a, const kvm_cpuid_entry2& b) {
+  return a.function == b.function && a.index == b.index && a.eax == b.eax && a.ebx == b.ebx &&
+         a.ecx == b.ecx && a.edx == b.edx;
+}
+
+// KVM merges the host's features into what it is given, so what it shows afterwards is compared.
+Result<void> CompareCpuid(const Vcpu& vcpu, const VcpuState& state) {
+  const auto now = TRY(vcpu.GetCpuid());
+  if (now->count != state.cpuid.size()) {
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("CPUID: the snapshot has {} leaves, this host {}", state.cpuid.size(),
+                            now->count));
+  }
+  for (size_t i = 0; i < state.cpuid.size(); ++i) {
+    const kvm_cpuid_entry2 saved = WithoutDynamic(state.cpuid[i]);
+    const kvm_cpuid_entry2 here = WithoutDynamic(now->entries[i]);
+    if (Same(saved, here)) continue;
+    return Fail(ErrorCode::kUnsupported,
+                fmt::format("CPUID leaf {:#x}.{}: the snapshot has {:08x} {:08x} {:08x} {:08x}, "
+                            "this host {:08x} {:08x} {:08x} {:08x}",
+                            saved.function, saved.index, saved.eax, saved.ebx, saved.ecx,
+                            saved.edx, here.eax, here.ebx, here.ecx, here.edx));
+  }
+  return {};
+}
+
+Result<void> CompareTsc(const Vcpu& vcpu, const VcpuState& state) {
+  const uint32_t here = TRY(vcpu.GetTscKhz());
+  const uint64_t difference = here > state.tsc_khz ? here - state.tsc_khz : state.tsc_khz - here;
+  if (difference * 1'000'000 <= uint64_t{here} * kTscTolerancePerMillion) return {};
+  return Fail(ErrorCode::kUnsupported,
+              fmt::format("time stamp counter: the snapshot has {} kHz, this host {} kHz",
+                          state.tsc_khz, here));
+}
+
+// The deadline counts in the counter's terms, so it comes after it.
+void SortForRestore(std::vector<kvm_msr_entry>& msrs) {
+  const auto rank = [](const kvm_msr_entry& msr) {
+    if (msr.index == kMsrTsc) return 0;
+    return msr.index == kMsrTscDeadline ? 2 : 1;
+  };
+  std::ranges::stable_sort(msrs, {}, rank);
+}
+
+Result<void> SetCpuid(const Vcpu& vcpu, const VcpuState& state) {
+  auto list = std::make_unique<abi::CpuidList>();
+  if (state.cpuid.size() > abi::CpuidList::kSize) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("cpuid: {} leaves, {} are possible",
+                                                 state.cpuid.size(), abi::CpuidList::kSize));
+  }
+  list->count = static_cast<uint32_t>(state.cpuid.size());
+  std::ranges::copy(state.cpuid, list->entries);
+  return vcpu.SetCpuid(*list);
+}
+
+}  // namespace
+
+Result<VcpuState> SaveVcpu(const Vcpu& vcpu, std::span<const uint32_t> msr_indices) {
+  VcpuState state;
+  state.id = vcpu.id();
+  state.tsc_khz = TRY(vcpu.GetTscKhz());
+  // Before the registers: reading it makes KVM finish what the APIC has pending (INIT, SIPI).
+  state.mp_state = TRY(vcpu.GetMpState());
+  const auto cpuid = TRY(vcpu.GetCpuid());
+  state.cpuid.assign(cpuid->entries, cpuid->entries + cpuid->count);
+  state.registers = TRY(vcpu.GetRegisters());
+  state.system = TRY(vcpu.GetSystemRegisters());
+  state.xsave = TRY(vcpu.GetXsave());
+  const Result<kvm_xcrs> xcrs = vcpu.GetXcrs();
+  if (!xcrs && xcrs.error().errno_value() != EINVAL) return std::unexpected(xcrs.error());
+  state.has_xcrs = xcrs.has_value();
+  if (xcrs) state.xcrs = *xcrs;
+  state.debug = TRY(vcpu.GetDebugRegisters());
+  state.lapic = TRY(vcpu.GetLapic());
+  state.msrs = TRY(vcpu.GetMsrs(msr_indices));
+  SortForRestore(state.msrs);
+  state.events = TRY(vcpu.GetEvents());
+  return state;
+}
+
+// The order matters: the system registers hold the APIC's base, so the local APIC comes after them;
+// the MSRs hold its timer's deadline, which an APIC that is not yet in that mode drops without a
+// word; the general registers clear pending exceptions, so the events come last.
+Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {
+  if (state.msrs.size() > abi::MsrEntries::kSize) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("msrs: {}, {} are possible", state.msrs.size(),
+                                                 abi::MsrEntries::kSize));
+  }
+  TRY(CompareTsc(vcpu, state));
+  TRY(SetCpuid(vcpu, state));
+  TRY(vcpu.SetMpState(state.mp_state));
+  TRY(vcpu.SetRegisters(state.registers));
+  TRY(vcpu.SetSystemRegisters(state.system));
+  if (state.has_xcrs) TRY(vcpu.SetXcrs(state.xcrs));
+  TRY(vcpu.SetXsave(state.xsave));
+  TRY(vcpu.SetDebugRegisters(state.debug));
+  TRY(vcpu.SetLapic(state.lapic));
+  TRY(vcpu.SetMsrs(state.msrs));
+  TRY(vcpu.SetEvents(state.events));
+  TRY(vcpu.AnnouncePause());
+  return CompareCpuid(vcpu, state);
+}
+
+}  // namespace mayfly

@@ -1,0 +1,41 @@
+#include "vmm/machine/new_life.h"
+
+#include <sys/random.h>
+
+#include <chrono>
+#include <span>
+
+#include "base/bytes.h"
+
+namespace mayfly {
+namespace {
+
+// So few bytes come whole or not at all.
+Result<void> FillRandom(std::span<uint8_t> bytes) {
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    return FailErrno("getrandom");
+  }
+  return {};
+}
+
+}  // namespace
+
+RestorePage FirstLife() {
+  RestorePage page{};
+  page.magic = RestorePage::kMagic;
+  page.version = RestorePage::kVersion;
+  return page;
+}
+
+Result<RestorePage> NewLife() {
+  RestorePage page = FirstLife();
+  // 64 random bits instead of a count: clones of one snapshot know nothing of each other.
+  while (page.generation == 0) TRY(FillRandom(MutableBytesOf(page.generation)));
+  TRY(FillRandom(page.entropy));
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  page.wall_clock_ns = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+  return page;
+}
+
+}  // namespace mayfly
