@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <net/route.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -58,13 +59,26 @@ Result<void> Configure(const UniqueFd& socket, const NetworkInterface& interface
   TRY(Request(socket, SIOCSIFNETMASK, &request, "set the netmask"));
   request.ifr_flags = IFF_UP | IFF_RUNNING;
   TRY(Request(socket, SIOCSIFFLAGS, &request, "bring it up"));
-  if (interface.gateway.empty()) return {};
   rtentry route{};
   route.rt_dst = SocketAddress({});
   route.rt_genmask = SocketAddress({});
+  route.rt_flags = RTF_UP;
+  route.rt_dev = request.ifr_name;
+  // Those of an earlier life, until there is none.
+  while (::ioctl(socket.get(), SIOCDELRT, &route) == 0) {
+  }
+  if (interface.gateway.empty()) return {};
   route.rt_gateway = SocketAddress(TRY(ParseAddress(interface.gateway)));
   route.rt_flags = RTF_UP | RTF_GATEWAY;
-  return Request(socket, SIOCADDRT, &route, "set the default route");
+  TRY(Request(socket, SIOCADDRT, &route, "set the default route"));
+  // Another life's gateway may have had the same address and another hardware address.
+  arpreq neighbour{};
+  neighbour.arp_pa = route.rt_gateway;
+  std::memcpy(neighbour.arp_dev, interface.name.data(), interface.name.size());
+  if (::ioctl(socket.get(), SIOCDARP, &neighbour) != 0 && errno != ENXIO) {
+    return FailErrno("forget the gateway's hardware address");
+  }
+  return {};
 }
 
 // A directory below `root`, which its links do not lead out of.

@@ -46,6 +46,32 @@ TEST_F(ConfigureInterfacesTest, AddressAndDefaultRouteAreSet) {
   });
 }
 
+TEST_F(ConfigureInterfacesTest, LaterAddressAndRouteReplaceTheFirst) {
+  WithInterface([] {
+    NetworkInterface interface = Interface();
+    interface.prefix = 29;
+    ASSERT_TRUE(ConfigureInterfaces({interface}));
+    interface.gateway = "172.31.0.3";
+    ASSERT_TRUE(ConfigureInterfaces({interface}));
+    EXPECT_EQ(Shown("route").find("172.31.0.1"), std::string::npos) << Shown("route");
+    interface.address = "172.31.0.10";
+    interface.gateway = "172.31.0.9";
+    ASSERT_TRUE(ConfigureInterfaces({interface}));
+    EXPECT_EQ(Shown("addr").find("172.31.0.2/29"), std::string::npos) << Shown("addr");
+    EXPECT_NE(Shown("addr").find("172.31.0.10/29"), std::string::npos) << Shown("addr");
+    EXPECT_NE(Shown("route").find("default via 172.31.0.9"), std::string::npos) << Shown("route");
+  });
+}
+
+TEST_F(ConfigureInterfacesTest, GatewaysHardwareAddressIsForgotten) {
+  WithInterface([] {
+    ASSERT_TRUE(ConfigureInterfaces({Interface()}));
+    ASSERT_TRUE(Ip("neigh add 172.31.0.1 lladdr 02:00:00:00:00:01 dev eth0 nud reachable"));
+    ASSERT_TRUE(ConfigureInterfaces({Interface()}));
+    EXPECT_EQ(Shown("neigh").find("02:00:00:00:00:01"), std::string::npos) << Shown("neigh");
+  });
+}
+
 TEST_F(ConfigureInterfacesTest, InterfaceThatIsNotThereIsNamed) {
   WithInterface([] {
     NetworkInterface interface = Interface();
