@@ -30,7 +30,7 @@ Result<std::optional<Frame>> FrameReader::Next() {
   if (rest.size() < sizeof(FrameHeader)) return std::nullopt;
   const auto header = LoadLe<FrameHeader>(rest);
   if (header.type < static_cast<uint16_t>(FrameType::kHello) ||
-      header.type > static_cast<uint16_t>(FrameType::kShutdown) || header.reserved != 0) {
+      header.type > static_cast<uint16_t>(FrameType::kSnapshot) || header.reserved != 0) {
     return Fail(ErrorCode::kGuest,
                 "control channel: unknown frame type " + std::to_string(header.type));
   }

@@ -31,8 +31,9 @@
 //            [memory_mib], [timeout_ms = 3000], [init_timeout_ms = 10000], [version = "$LATEST"],
 //            [wall_clock_ns: the guest's clock is set to it], [device = "/dev/vda"],
 //            [network: [{interface: "eth0", address: "172.31.0.2", prefix: 30, [gateway],
-//            [dns: [address]]}]]}
-//   kReady   {boot_us: since the kernel's start, load_us: since kLoad}
+//            [dns: [address]]}]], [snapshot = false: the machine will be snapshotted]}
+//   kReady   {boot_us: since the kernel's start, load_us: since kLoad, awaits_restore: the handler
+//            takes events only after a snapshot}
 //   kInvoke  {request_id: of A-Z a-z 0-9 -, size: of the event, [timeout_ms: of the function],
 //            [deadline_ms: since the epoch, told to the handler], [trace_id], [client_context],
 //            [cognito_identity], [function_arn]}; the deadline runs from this frame on
@@ -40,7 +41,11 @@
 //   kError   {errorType, errorMessage, [stackTrace: [text]], reusable: the handler can take another
 //            event, document_bytes: in the kChunk frames before, and kDone's members}
 //   kLog     no JSON: a LogStream byte, then text; whole lines where they are short enough
-//   kRestore answered by kError "Unsupported" in version 1
+//   kSnapshot {}: make ready for a snapshot. No frame answers it, but the doorbell of
+//            base/restore_page.h, or a kError with invocation 0 if there is no snapshot to be taken
+//   kRestore {[network: as in kLoad]}: the first frame of a life whose restore page says that there
+//            is one. If a life cannot begin: kError "Runtime.RestoreError" with invocation 0, and
+//            the machine's end
 namespace mayfly::control {
 
 inline constexpr uint16_t kVersion = 1;
@@ -63,6 +68,7 @@ enum class FrameType : uint16_t {
   kLog = 8,
   kRestore = 9,
   kShutdown = 10,
+  kSnapshot = 11,
 };
 
 // Little-endian on the wire, followed by `length` bytes of payload.

@@ -1,9 +1,12 @@
 #include "guest-init/cgroup.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <charconv>
 
+#include "base/file.h"
 #include "guest-init/text_file.h"
 
 namespace mayfly::init {
@@ -13,6 +16,14 @@ uint64_t ParseNumber(std::string_view text) {
   uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
   return value;
+}
+
+// The kernel tells of a change of cgroup.events only every 10 ms.
+constexpr timespec kFreezePause{.tv_sec = 0, .tv_nsec = 500'000};
+
+Result<void> SetFrozen(const UniqueFd& freezer, char value) {
+  if (::pwrite(freezer.get(), &value, 1, 0) != 1) return FailErrno("cgroup.freeze");
+  return {};
 }
 
 }  // namespace
@@ -45,6 +56,21 @@ void HandlerCgroup::Kill() const {
   // Fails only without the group, and then there is nobody in it.
   static_cast<void>(WriteText(path_ + "/cgroup.kill", "1"));
 }
+
+Result<void> HandlerCgroup::Freeze(std::chrono::milliseconds limit) {
+  if (!freezer_.valid()) freezer_ = TRY(OpenFile(path_ + "/cgroup.freeze", O_WRONLY));
+  TRY(SetFrozen(freezer_, '1'));
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (TRY(ReadText(path_ + "/cgroup.events")).find("frozen 1\n") == std::string::npos) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Fail(ErrorCode::kTimeout, "the handler's processes cannot be frozen");
+    }
+    ::nanosleep(&kFreezePause, nullptr);
+  }
+  return {};
+}
+
+Result<void> HandlerCgroup::Thaw() const { return SetFrozen(freezer_, '0'); }
 
 uint64_t HandlerCgroup::OomKills() const {
   const std::string events = ReadText(path_ + "/memory.events").value_or("");

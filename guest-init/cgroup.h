@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 
 namespace mayfly::init {
 
@@ -21,6 +23,10 @@ class HandlerCgroup {
 
   [[nodiscard]] std::string procs_path() const { return path_ + "/cgroup.procs"; }
   void Kill() const;
+  // Stops every process of the group where it is. Fails if one has not stopped within `limit`.
+  Result<void> Freeze(std::chrono::milliseconds limit);
+  // Ends a Freeze(), in one system call.
+  [[nodiscard]] Result<void> Thaw() const;
   // Processes of the group that the kernel's OOM killer ended.
   [[nodiscard]] uint64_t OomKills() const;
   [[nodiscard]] uint64_t PeakMemory() const;
@@ -31,6 +37,7 @@ class HandlerCgroup {
 
   std::string path_;
   std::string missing_;
+  UniqueFd freezer_;
 };
 
 }  // namespace mayfly::init

@@ -137,7 +137,7 @@ void ControlChannel::WriteSome() {
   if (wrote && current_.empty() && on_drained_) on_drained_();
 }
 
-void ControlChannel::Flush(std::chrono::milliseconds limit) {
+bool ControlChannel::Flush(std::chrono::milliseconds limit) {
   const auto deadline = EventLoop::Clock::now() + limit;
   WriteSome();
   while (!closed_ && !current_.empty() && EventLoop::Clock::now() < deadline) {
@@ -145,6 +145,7 @@ void ControlChannel::Flush(std::chrono::milliseconds limit) {
     ::poll(&descriptor, 1, 10);
     WriteSome();
   }
+  return !closed_ && current_.empty();
 }
 
 void ControlChannel::Close(const Error& why) {

@@ -40,8 +40,8 @@ class ControlChannel {
   [[nodiscard]] size_t queued() const { return queued_; }
   // Called when the queue has become empty.
   void SetDrainedCallback(std::function<void()> on_drained) { on_drained_ = std::move(on_drained); }
-  // Waits until the host has taken everything, or `limit` has passed.
-  void Flush(std::chrono::milliseconds limit);
+  // Waits until the host has taken everything; false if `limit` has passed before.
+  bool Flush(std::chrono::milliseconds limit);
 
  private:
   struct Item {

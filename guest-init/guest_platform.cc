@@ -13,6 +13,10 @@ namespace {
 // megabytes each, with what vsock and the kernel need to carry them. Small machines give a quarter.
 constexpr uint64_t kReservedBytes = 32 << 20;
 
+// The time for the handler's processes to leave the kernel, which they do at once unless they wait
+// for a disk.
+constexpr std::chrono::milliseconds kFreezeLimit{2000};
+
 uint64_t HandlerMemory(uint64_t total) { return total - std::min(kReservedBytes, total / 4); }
 
 }  // namespace
@@ -46,6 +50,21 @@ void GuestPlatform::KillHandler() {
 bool GuestPlatform::OutOfMemory() { return cgroup_ && cgroup_->OomKills() > 0; }
 
 uint64_t GuestPlatform::PeakMemory() { return cgroup_ ? cgroup_->PeakMemory() : 0; }
+
+Result<void> GuestPlatform::PrepareSnapshot() {
+  TRY(cgroup_->Freeze(kFreezeLimit));
+  if (!snapshot_point_) snapshot_point_ = TRY(SnapshotPoint::Create());
+  TRY(PopulateInit());
+  return DropUnusedMemory();
+}
+
+Result<Platform::Life> GuestPlatform::PassSnapshotPoint() { return snapshot_point_->Pass(); }
+
+Result<void> GuestPlatform::Resume(const std::vector<NetworkInterface>& network) {
+  TRY(ConfigureInterfaces(network));
+  TRY(WriteResolvConf(kFunctionRoot, network));
+  return cgroup_->Thaw();
+}
 
 void GuestPlatform::PowerOff() { PowerOffMachine(); }
 

@@ -4,6 +4,7 @@
 
 #include "guest-init/cgroup.h"
 #include "guest-init/platform.h"
+#include "guest-init/snapshot_point.h"
 
 namespace mayfly::init {
 
@@ -16,10 +17,14 @@ class GuestPlatform final : public Platform {
   void KillHandler() override;
   bool OutOfMemory() override;
   uint64_t PeakMemory() override;
+  Result<void> PrepareSnapshot() override;
+  Result<Life> PassSnapshotPoint() override;
+  Result<void> Resume(const std::vector<NetworkInterface>& network) override;
   void PowerOff() override;
 
  private:
   std::optional<HandlerCgroup> cgroup_;
+  std::optional<SnapshotPoint> snapshot_point_;
 };
 
 }  // namespace mayfly::init

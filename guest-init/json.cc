@@ -55,6 +55,12 @@ std::optional<uint64_t> JsonObject::Integer(const char* key) const {
   return member->value.GetUint64();
 }
 
+std::optional<bool> JsonObject::Bool(const char* key) const {
+  const auto member = document_.FindMember(key);
+  if (member == document_.MemberEnd() || !member->value.IsBool()) return std::nullopt;
+  return member->value.GetBool();
+}
+
 Result<std::vector<std::pair<std::string, std::string>>> JsonObject::StringMap(
     const char* key) const {
   std::vector<std::pair<std::string, std::string>> map;

@@ -27,6 +27,7 @@ class JsonObject {
   // The member, or nothing if it is absent or of another type.
   [[nodiscard]] std::optional<std::string> String(const char* key) const;
   [[nodiscard]] std::optional<uint64_t> Integer(const char* key) const;
+  [[nodiscard]] std::optional<bool> Bool(const char* key) const;
   // The members of an object of strings; fails on a value of another type. Empty if absent.
   [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> StringMap(
       const char* key) const;

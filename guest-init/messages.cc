@@ -75,7 +75,7 @@ Result<std::vector<NetworkInterface>> ParseNetwork(const JsonObject& json) {
     interface.gateway = object.String("gateway").value_or("");
     interface.dns = object.Strings("dns");
     if (interface.name.empty() || interface.address.empty()) {
-      return Invalid("load: an interface without name or address");
+      return Invalid("an interface without name or address");
     }
     network.push_back(std::move(interface));
   }
@@ -112,7 +112,12 @@ Result<Function> ParseLoad(std::span<const uint8_t> payload) {
   function.wall_clock_ns = json.Integer("wall_clock_ns").value_or(0);
   function.network = TRY(ParseNetwork(json));
   function.device = json.String("device").value_or("/dev/vda");
+  function.snapshot = json.Bool("snapshot").value_or(false);
   return function;
+}
+
+Result<std::vector<NetworkInterface>> ParseRestore(std::span<const uint8_t> payload) {
+  return ParseNetwork(TRY(JsonObject::Parse(payload, "restore")));
 }
 
 Result<InvokeRequest> ParseInvoke(const Function& function, uint64_t id,
@@ -195,7 +200,7 @@ std::vector<std::string> HandlerEnvironment(const Function& function, uint16_t r
       {"AWS_LAMBDA_FUNCTION_NAME", function.name},
       {"AWS_LAMBDA_FUNCTION_VERSION", function.version},
       {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", std::to_string(function.memory_mib)},
-      {"AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"},
+      {"AWS_LAMBDA_INITIALIZATION_TYPE", function.snapshot ? "snap-start" : "on-demand"},
       {"AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/" + function.name},
       {"AWS_LAMBDA_LOG_STREAM_NAME", function.version},
       {"LAMBDA_TASK_ROOT", "/var/task"},

@@ -36,9 +36,13 @@ struct Function {
   uint64_t wall_clock_ns = 0;  // 0: the clock is right already.
   std::string device;
   std::vector<NetworkInterface> network;
+  bool snapshot = false;  // The machine will be snapshotted.
 };
 
 Result<Function> ParseLoad(std::span<const uint8_t> payload);
+
+// kRestore: the interfaces as they are to be in this life; none if they stay as they are.
+Result<std::vector<NetworkInterface>> ParseRestore(std::span<const uint8_t> payload);
 
 // kInvoke. The event itself follows; `event_size` says how long it is.
 struct InvokeRequest {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "guest-init/handler_process.h"
@@ -21,6 +22,11 @@ class Platform {
     uint16_t runtime_api_port;   // 0 takes a free one.
   };
 
+  // How the machine goes on behind its snapshot point.
+  struct Life {
+    bool await_restore = false;  // The host has more to say before the handler may run.
+  };
+
   virtual ~Platform() = default;
   // Sets the clock, mounts the function, prepares its network and its control group.
   virtual Result<Place> Prepare(const Function& function) = 0;
@@ -30,6 +36,13 @@ class Platform {
   virtual bool OutOfMemory() = 0;
   // The most memory that the handler has used so far, in bytes; 0 if unknown.
   virtual uint64_t PeakMemory() = 0;
+  // Freezes the handler and makes the machine's memory as small as it gets.
+  virtual Result<void> PrepareSnapshot() = 0;
+  // Has the snapshot taken and returns in each life of it, with random numbers and a clock of its
+  // own. What was sent before is on its way to the host.
+  virtual Result<Life> PassSnapshotPoint() = 0;
+  // Lets the handler run, with these interfaces instead of those it had if there are any.
+  virtual Result<void> Resume(const std::vector<NetworkInterface>& network) = 0;
   // Ends the machine. Returns in tests only.
   virtual void PowerOff() = 0;
 };

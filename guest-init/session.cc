@@ -77,9 +77,10 @@ void Session::OnFrame(const Frame& frame) {
       return OnInvoke(frame);
     case FrameType::kChunk:
       return OnChunk(frame);
+    case FrameType::kSnapshot:
+      return OnSnapshot();
     case FrameType::kRestore:
-      return SendError(frame.invocation,
-                       {"Unsupported", "this mayfly-init cannot be restored from a snapshot"});
+      return OnRestore(frame.payload);
     case FrameType::kShutdown:
       return End("the host asked for it");
     default:
@@ -173,6 +174,54 @@ void Session::DeliverEvent() {
   handler_->Deliver(*invocation_);
 }
 
+void Session::OnSnapshot() {
+  if (state_ == State::kFailed) return SendError(0, *failure_);
+  if (state_ != State::kIdle) return OnProtocolError("a snapshot frame that was not due");
+  state_ = State::kPreparing;
+  PassSnapshotPoint();
+}
+
+void Session::PassSnapshotPoint() {
+  const Result<void> quiet = Quiesce();
+  if (!quiet) return FailMachine({"Runtime.SnapshotError", quiet.error().message()});
+  const Result<Platform::Life> life = platform_->PassSnapshotPoint();
+  // From here on in each life, and on the way of every restore.
+  if (!life) return FailRestore(life.error());
+  if (!life->await_restore) return Resume({});
+  state_ = State::kRestoring;
+}
+
+Result<void> Session::Quiesce() {
+  // Twice: frames are made in memory that is then not zero, so there should be few after the memory
+  // was cleaned up, but a handler writes until it is frozen.
+  logs_.Drain();
+  TRY(platform_->PrepareSnapshot());
+  logs_.Drain();
+  logs_.Begin(0);
+  if (!channel_->Flush(kFlushLimit)) {
+    return Fail(ErrorCode::kTimeout, "the host does not take what it is sent");
+  }
+  return {};
+}
+
+void Session::OnRestore(std::span<const uint8_t> payload) {
+  if (state_ != State::kRestoring) return OnProtocolError("a restore frame that was not due");
+  const Result<std::vector<NetworkInterface>> network = ParseRestore(payload);
+  if (!network) return FailRestore(network.error());
+  Resume(*network);
+}
+
+void Session::Resume(const std::vector<NetworkInterface>& network) {
+  const Result<void> resumed = platform_->Resume(network);
+  if (!resumed) return FailRestore(resumed.error());
+  state_ = State::kIdle;
+}
+
+void Session::FailRestore(const Error& why) {
+  FailMachine({"Runtime.RestoreError", why.message()});
+  End("this life of the snapshot cannot begin");
+}
+
 void Session::OnHandlerAnswer(std::vector<uint8_t> answer) {
   if (state_ != State::kRunning) return;
   ClearDeadline();
@@ -243,7 +292,7 @@ void Session::OnTooMuchOutput() {
 
 void Session::FailMachine(HandlerError error) {
   if (state_ == State::kFailed || state_ == State::kEnded) return;
-  const bool tell = busy() || state_ == State::kStarting || state_ == State::kLoading;
+  const bool tell = host_waits();
   const uint64_t id = current();
   state_ = State::kFailed;
   ClearDeadline();

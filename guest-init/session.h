@@ -20,6 +20,10 @@ namespace mayfly::init {
 //                                   ▼                                   ▼                         │
 //                                kFailed ◀────────── deadline, exit, out of memory ◀──────────────┘
 //
+// In kIdle a kSnapshot takes it through kPreparing and the snapshot point: the same session goes on
+// in each life of the snapshot, in kIdle or, if the host has more to say to this life, in
+// kRestoring until kRestore.
+//
 // Every invocation ends in exactly one kDone or kError. In kFailed there is no handler any more,
 // and each kInvoke is answered with the error that ended it. One thread, the loop's.
 class Session final : public HandlerObserver {
@@ -39,7 +43,17 @@ class Session final : public HandlerObserver {
   void OnHandlerGone() override;
 
  private:
-  enum class State { kLoading, kStarting, kIdle, kReceiving, kRunning, kFailed, kEnded };
+  enum class State {
+    kLoading,
+    kStarting,
+    kIdle,
+    kReceiving,
+    kRunning,
+    kPreparing,
+    kRestoring,
+    kFailed,
+    kEnded,
+  };
 
   void OnFrame(const control::Frame& frame);
   void OnLoad(std::span<const uint8_t> payload);
@@ -47,6 +61,15 @@ class Session final : public HandlerObserver {
   void OnInvoke(const control::Frame& frame);
   void OnChunk(const control::Frame& frame);
   void DeliverEvent();
+  void OnSnapshot();
+  void PassSnapshotPoint();
+  // Leaves nothing under way but the snapshot.
+  Result<void> Quiesce();
+  void OnRestore(std::span<const uint8_t> payload);
+  // Lets the handler run again.
+  void Resume(const std::vector<NetworkInterface>& network);
+  // This life cannot begin.
+  void FailRestore(const Error& why);
   void OnProtocolError(const char* what);
   void OnExit(const HandlerProcess::Exit& exit);
   void OnDeadline();
@@ -58,6 +81,11 @@ class Session final : public HandlerObserver {
   [[nodiscard]] uint64_t current() const { return invocation_ ? invocation_->id : 0; }
   [[nodiscard]] bool busy() const {
     return state_ == State::kReceiving || state_ == State::kRunning;
+  }
+  // Something is under way that ends in a frame for the host.
+  [[nodiscard]] bool host_waits() const {
+    return busy() || state_ == State::kLoading || state_ == State::kStarting ||
+           state_ == State::kPreparing || state_ == State::kRestoring;
   }
   Usage MeasureUsage();
   void Kill();

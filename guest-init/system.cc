@@ -18,6 +18,11 @@
 #include "guest-init/text_file.h"
 
 namespace mayfly::init {
+namespace {
+
+constexpr int kLockOnUse = MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT;
+
+}  // namespace
 
 Result<void> EnableLoopback() {
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -36,10 +41,19 @@ Result<void> ProtectInit() {
   if (::sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &parameters) != 0) {
     return FailErrno("real-time priority");
   }
-  if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) return FailErrno("mlockall");
+  if (::mlockall(kLockOnUse) != 0) return FailErrno("mlockall");
   TRY(WriteText("/proc/self/oom_score_adj", "-1000"));
   // Absent if the kernel has no user namespaces.
   static_cast<void>(WriteText("/proc/sys/user/max_user_namespaces", "0"));
+  return {};
+}
+
+Result<void> PopulateInit() {
+  // Without MCL_ONFAULT everything that is mapped is brought in now; what is mapped later is to
+  // come in by use again.
+  if (::mlockall(MCL_CURRENT | MCL_FUTURE) != 0 || ::mlockall(kLockOnUse) != 0) {
+    return FailErrno("mlockall");
+  }
   return {};
 }
 

@@ -17,6 +17,9 @@ Result<void> EnableLoopback();
 // and hostile ones like: user namespaces.
 Result<void> ProtectInit();
 
+// Brings in the pages that init may touch for the first time later.
+Result<void> PopulateInit();
+
 Result<void> SetHostName(const std::string& name);
 Result<void> SetWallClock(uint64_t nanoseconds_since_epoch);
 

@@ -74,7 +74,7 @@ TEST(ControlProtocolTest, SeveralFramesInOnePiece) {
 
 TEST(ControlProtocolTest, UnknownTypesAreRefused) {
   EXPECT_EQ(Refusal(Header({0, 0, 0, 0})), "control channel: unknown frame type 0");
-  EXPECT_EQ(Refusal(Header({0, 11, 0, 0})), "control channel: unknown frame type 11");
+  EXPECT_EQ(Refusal(Header({0, 12, 0, 0})), "control channel: unknown frame type 12");
 }
 
 TEST(ControlProtocolTest, ReservedBitsAreRefused) { EXPECT_NE(Refusal(Header({0, 1, 1, 0})), ""); }

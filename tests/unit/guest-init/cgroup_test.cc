@@ -22,7 +22,7 @@ class HandlerCgroupTest : public testing::Test {
     hierarchy_ = path;
     std::filesystem::create_directory(hierarchy_ + "/handler");
     for (const char* name : {"cgroup.kill", "pids.max", "memory.max", "memory.swap.max",
-                             "memory.oom.group", "cpu.weight"}) {
+                             "memory.oom.group", "cpu.weight", "cgroup.freeze"}) {
       AddFile(name, "");
     }
     std::ofstream(hierarchy_ + "/cgroup.subtree_control").flush();
@@ -53,6 +53,25 @@ TEST_F(HandlerCgroupTest, KillIsTheGroupsOwn) {
   ASSERT_TRUE(group);
   group->Kill();
   EXPECT_EQ(Read("cgroup.kill"), "1");
+}
+
+TEST_F(HandlerCgroupTest, FreezesAndThaws) {
+  auto group = HandlerCgroup::Create(hierarchy_, 1000);
+  ASSERT_TRUE(group);
+  AddFile("cgroup.events", "populated 1\nfrozen 1\n");
+  EXPECT_TRUE(group->Freeze(std::chrono::seconds(5)));
+  EXPECT_EQ(Read("cgroup.freeze"), "1");
+  EXPECT_TRUE(group->Thaw());
+  EXPECT_EQ(Read("cgroup.freeze"), "0");
+}
+
+TEST_F(HandlerCgroupTest, ProcessesThatDoNotFreezeAreAnError) {
+  auto group = HandlerCgroup::Create(hierarchy_, 1000);
+  ASSERT_TRUE(group);
+  AddFile("cgroup.events", "populated 1\nfrozen 0\n");
+  const auto frozen = group->Freeze(std::chrono::milliseconds(1));
+  ASSERT_FALSE(frozen);
+  EXPECT_EQ(frozen.error().code(), ErrorCode::kTimeout);
 }
 
 TEST_F(HandlerCgroupTest, OomKillsAreFoundAmongTheEvents) {

@@ -35,6 +35,29 @@ TEST(ParseLoadTest, MembersAndDefaults) {
   EXPECT_EQ(function->device, "/dev/vda");
 }
 
+TEST(ParseLoadTest, SnapshotIsForMachinesThatGetOne) {
+  const auto usual = ParseLoad(AsBytes(R"({"name":"f","kind":"bootstrap"})"));
+  const auto snapshot = ParseLoad(AsBytes(R"({"name":"f","kind":"bootstrap","snapshot":true})"));
+  ASSERT_TRUE(usual && snapshot);
+  EXPECT_FALSE(usual->snapshot);
+  EXPECT_TRUE(Contains(HandlerEnvironment(*usual, 0), "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand"));
+  EXPECT_TRUE(snapshot->snapshot);
+  EXPECT_TRUE(
+      Contains(HandlerEnvironment(*snapshot, 0), "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start"));
+}
+
+TEST(ParseRestoreTest, InterfacesAndNothingElse) {
+  const auto none = ParseRestore(AsBytes(R"({"environment":7})"));
+  ASSERT_TRUE(none);
+  EXPECT_TRUE(none->empty());
+  const auto one = ParseRestore(
+      AsBytes(R"({"network":[{"interface":"eth0","address":"172.31.0.6","prefix":30}]})"));
+  ASSERT_TRUE(one);
+  ASSERT_EQ(one->size(), 1U);
+  EXPECT_EQ((*one)[0].address, "172.31.0.6");
+  EXPECT_FALSE(ParseRestore(AsBytes(R"({"network":[{}]})")));
+}
+
 TEST(ParseLoadTest, InterfacesOfTheNetwork) {
   const auto function = ParseLoad(AsBytes(
       R"({"name":"f","kind":"bootstrap","network":[{"interface":"eth0","address":"172.31.0.2",

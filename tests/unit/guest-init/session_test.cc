@@ -29,8 +29,27 @@ class HostPlatform final : public Platform {
   void KillHandler() override { ++kills; }
   bool OutOfMemory() override { return out_of_memory; }
   uint64_t PeakMemory() override { return 4711; }
+  Result<void> PrepareSnapshot() override {
+    calls += "prepare ";
+    if (fails_at == "prepare") return Fail(ErrorCode::kHost, "no doorbell");
+    return {};
+  }
+  Result<Life> PassSnapshotPoint() override {
+    calls += "pass ";
+    if (fails_at == "pass") return Fail(ErrorCode::kHost, "no entropy");
+    return life;
+  }
+  Result<void> Resume(const std::vector<NetworkInterface>& network) override {
+    calls += "resume ";
+    for (const NetworkInterface& interface : network) calls += interface.address + " ";
+    if (fails_at == "resume") return Fail(ErrorCode::kHost, "still frozen");
+    return {};
+  }
   void PowerOff() override { powered_off = true; }
 
+  std::string calls;
+  std::string fails_at;
+  Life life;
   int kills = 0;
   bool out_of_memory = false;
   bool powered_off = false;
@@ -308,10 +327,99 @@ TEST_F(SessionTest, MissingObjectIsAnImportError) {
       << AsText(frame.payload);
 }
 
-TEST_F(SessionTest, RestoreIsUnsupported) {
+TEST_F(SessionTest, SnapshotIsFollowedByALife) {
+  START("echo-c", "native", "handler.so");
+  Send(FrameType::kSnapshot, 0, "{}");
+  EXPECT_EQ(Invoke("hello").answer, "hello");
+  EXPECT_EQ(platform_->calls, "prepare pass resume ");
+}
+
+TEST_F(SessionTest, SecondSnapshotIsLikeTheFirst) {
+  START("echo-c", "native", "handler.so");
+  Send(FrameType::kSnapshot, 0, "{}");
+  EXPECT_EQ(Invoke("one").answer, "one");
+  Send(FrameType::kSnapshot, 0, "{}");
+  EXPECT_EQ(Invoke("two").answer, "two");
+  EXPECT_EQ(platform_->calls, "prepare pass resume prepare pass resume ");
+}
+
+TEST_F(SessionTest, HandlerStaysFrozenUntilTheRestoreFrame) {
+  START("echo-c", "native", "handler.so");
+  platform_->life.await_restore = true;
+  Send(FrameType::kSnapshot, 0, "{}");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->calls == "prepare pass "; }));
+  Send(FrameType::kRestore, 0,
+       R"({"environment":{},"network":[{"interface":"eth0","address":"172.31.0.6","prefix":30}]})");
+  EXPECT_EQ(Invoke("hello").answer, "hello");
+  EXPECT_EQ(platform_->calls, "prepare pass resume 172.31.0.6 ");
+}
+
+TEST_F(SessionTest, InvocationBeforeTheRestoreFrameEndsTheMachine) {
+  START("echo-c", "native", "handler.so");
+  platform_->life.await_restore = true;
+  Send(FrameType::kSnapshot, 0, "{}");
+  Send(FrameType::kInvoke, 1, R"({"request_id":"r","size":0})");
+  ExpectError(Finish(0), "Runtime.ProtocolError", "an invoke frame that was not due");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->powered_off; }));
+  EXPECT_EQ(platform_->calls, "prepare pass ");
+}
+
+TEST_F(SessionTest, FailureOnTheWayToTheSnapshotIsTold) {
+  START("echo-c", "native", "handler.so");
+  platform_->fails_at = "prepare";
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.SnapshotError", "no doorbell");
+  EXPECT_EQ(platform_->calls, "prepare ");
+  EXPECT_FALSE(platform_->powered_off);
+}
+
+TEST_F(SessionTest, LifeWithoutItsOwnRandomNumbersEndsBeforeTheHandlerRuns) {
+  START("echo-c", "native", "handler.so");
+  platform_->fails_at = "pass";
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.RestoreError", "no entropy");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->powered_off; }));
+  EXPECT_EQ(platform_->calls, "prepare pass ");
+  EXPECT_GE(platform_->kills, 1);
+}
+
+TEST_F(SessionTest, LifeThatCannotResumeEnds) {
+  START("echo-c", "native", "handler.so");
+  platform_->fails_at = "resume";
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.RestoreError", "still frozen");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->powered_off; }));
+}
+
+TEST_F(SessionTest, MalformedRestoreFrameEndsTheLife) {
+  START("echo-c", "native", "handler.so");
+  platform_->life.await_restore = true;
+  Send(FrameType::kSnapshot, 0, "{}");
+  Send(FrameType::kRestore, 0, R"({"network":[{}]})");
+  ExpectError(Finish(0), "Runtime.RestoreError", "an interface without name or address");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->powered_off; }));
+}
+
+TEST_F(SessionTest, RestoreFrameThatIsNotDueEndsTheMachine) {
   START("echo-c", "native", "handler.so");
   Send(FrameType::kRestore, 0, "{}");
-  ExpectError(Finish(0), "Unsupported", "");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->powered_off; }));
+}
+
+TEST_F(SessionTest, SnapshotDuringAnInvocationEndsTheMachine) {
+  START("faulty", "native", "handler.so");
+  Send(FrameType::kInvoke, 1, R"({"request_id":"r","size":5})");
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(1), "Runtime.ProtocolError", "a snapshot frame that was not due");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->powered_off; }));
+}
+
+TEST_F(SessionTest, SnapshotOfAHandlerThatHasEndedIsItsError) {
+  START("faulty", "native", "handler.so");
+  ExpectError(Invoke("exit"), "Runtime.ExitError", "");
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.ExitError", "the handler exited with status 3");
+  EXPECT_EQ(platform_->calls, "");
 }
 
 TEST_F(SessionTest, ChunkBeyondTheSizeEndsTheMachine) {

@@ -1,0 +1,35 @@
+#pragma once
+
+#include "base/mapping.h"
+#include "base/restore_page.h"
+#include "base/unique_fd.h"
+#include "guest-init/platform.h"
+
+namespace mayfly::init {
+
+// Where snapshots of the machine are taken and each life of one begins. What the way into a life
+// needs is opened and mapped by Create(), because every restore waits for it: it is three system
+// calls long.
+class SnapshotPoint {
+ public:
+  // Fails if the VMM has no restore page, or one of another version.
+  static Result<SnapshotPoint> Create();
+
+  // Rings the doorbell; returns in a life, with the kernel's random numbers reseeded and the clock
+  // set. After an error no program may run any more: it could see what another life saw.
+  Result<Platform::Life> Pass() const;
+
+ private:
+  SnapshotPoint(Mapping page, UniqueFd random)
+      : page_(std::move(page)), random_(std::move(random)) {}
+  [[nodiscard]] Result<void> Reseed(const RestorePage& page) const;
+
+  Mapping page_;
+  UniqueFd random_;
+};
+
+// Empties the caches of files and makes the memory that nobody uses zero, nearly all of it: what is
+// zero takes no place in a snapshot. Nothing else may run that needs much memory.
+Result<void> DropUnusedMemory();
+
+}  // namespace mayfly::init
