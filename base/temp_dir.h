@@ -17,6 +17,8 @@ class TempDir {
   ~TempDir();
 
   [[nodiscard]] const std::string& path() const { return path_; }
+  // Lets go of the directory, which stays or has another name by now.
+  void Release() { path_.clear(); }
 
  private:
   explicit TempDir(std::string path) : path_(std::move(path)) {}

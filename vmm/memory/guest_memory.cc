@@ -1,5 +1,6 @@
 #include "vmm/memory/guest_memory.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
@@ -8,6 +9,7 @@
 #include <cstring>
 
 #include "base/arithmetic.h"
+#include "base/file.h"
 
 namespace mayfly {
 
@@ -114,6 +116,32 @@ Result<void> GuestMemory::Replace(uint8_t* host, uint64_t length) const {
   if (mapped == MAP_FAILED) return FailErrno("mmap");
   if (::madvise(host, length, MADV_DONTDUMP) != 0) return FailErrno("madvise(MADV_DONTDUMP)");
   return {};
+}
+
+// Linux, Documentation/admin-guide/mm/pagemap.rst: 64 bits a page, of which bit 63 says that it is
+// in memory and bit 62 that it is swapped out.
+Result<std::vector<PageRange>> GuestMemory::PopulatedRanges(const MemoryRegion& region) const {
+  if (filled_on_touch_) return std::vector<PageRange>{{0, region.size}};
+  constexpr uint64_t kPopulated = 3ULL << 62;
+  constexpr size_t kBatch = 8192;
+  const UniqueFd pagemap = TRY(OpenFile("/proc/self/pagemap", O_RDONLY));
+  const uint64_t first = reinterpret_cast<uint64_t>(region.host) / kPageSize;
+  const uint64_t pages = region.size / kPageSize;
+  std::vector<PageRange> ranges;
+  std::vector<uint64_t> entries(std::min<uint64_t>(kBatch, pages));
+  for (uint64_t page = 0; page < pages; page += entries.size()) {
+    entries.resize(std::min<uint64_t>(kBatch, pages - page));
+    const std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(entries.data()),
+                                   entries.size() * sizeof(uint64_t));
+    TRY(ReadExactAt(pagemap.get(), bytes, (first + page) * sizeof(uint64_t), "pagemap"));
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if ((entries[i] & kPopulated) == 0) continue;
+      const uint64_t start = (page + i) * kPageSize;
+      if (ranges.empty() || ranges.back().end != start) ranges.push_back({start, start});
+      ranges.back().end = start + kPageSize;
+    }
+  }
+  return ranges;
 }
 
 iovec GuestMemory::Iovec(GuestAddress address, uint64_t length) const {

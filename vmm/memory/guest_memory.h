@@ -36,6 +36,13 @@ struct MemoryRegion {
   uint8_t* host;  // Borrowed from GuestMemory; for KVM_SET_USER_MEMORY_REGION and nothing else.
 };
 
+// [start, end) in bytes from the beginning of a region; whole pages.
+struct PageRange {
+  uint64_t start;
+  uint64_t end;
+  bool operator==(const PageRange&) const = default;
+};
+
 // The guest's RAM, and the only code that touches it. Every access is checked against the regions,
 // and guest bytes are handed out as copies. A range that does not lie wholly inside one region is
 // refused. All accesses may come from any thread; the guest itself may write at the same time, so
@@ -98,6 +105,10 @@ class GuestMemory {
   // file, or a pager. From this call on Discard() puts new memory in its place instead. Before the
   // guest runs.
   void SetFilledOnTouch() { filled_on_touch_ = true; }
+
+  // The pages of a region that may be anything but zero, in order: those that were ever touched, or
+  // all of them where something else fills the memory.
+  [[nodiscard]] Result<std::vector<PageRange>> PopulatedRanges(const MemoryRegion& region) const;
 
   // A view of guest memory for a system call that copies (readv, writev, preadv, io_uring), valid
   // as long as this object. Nothing may be read through it by our own code. Nothing is returned
