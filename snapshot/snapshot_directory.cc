@@ -149,8 +149,28 @@ Result<Snapshot> Snapshot::Open(const std::string& path) {
       MemoryImage::Open(std::move(memory_fd), std::move(digests_fd), manifest.memory_bytes,
                         manifest.memory_digests),
       directory));
-  return Snapshot(std::move(manifest), DigestOfManifest(AsText(text)), std::move(state),
+  return Snapshot(directory, std::move(manifest), DigestOfManifest(AsText(text)), std::move(state),
                   std::move(memory));
+}
+
+Result<void> WriteWorkingSet(const std::string& where, const WorkingSet& set) {
+  const std::string path = WithoutTrailingSlashes(where);
+  // In a directory of its own: whoever fails halfway leaves nothing, and two writers both succeed.
+  const TempDir directory = TRY(TempDir::Create(path + "/.working-set."));
+  const std::string file = directory.path() + "/" + SnapshotFiles::kWorkingSet;
+  TRY(WriteFile(file, set.Encode()));
+  const std::string target = path + "/" + SnapshotFiles::kWorkingSet;
+  if (::rename(file.c_str(), target.c_str()) != 0) return FailErrno("rename to " + target);
+  return SyncDirectory(path);
+}
+
+Result<std::optional<WorkingSet>> Snapshot::ReadWorkingSet() const {
+  const auto bytes = ReadMember(path_, SnapshotFiles::kWorkingSet, WorkingSet::kMostBytes);
+  if (!bytes && bytes.error().code() == ErrorCode::kNotFound) return std::nullopt;
+  if (!bytes) return std::unexpected(bytes.error());
+  return TRY(WithContext(
+      WorkingSet::Decode(*bytes, manifest_.memory_bytes / GuestMemory::kPageSize),
+      path_ + "/" + SnapshotFiles::kWorkingSet));
 }
 
 }  // namespace mayfly

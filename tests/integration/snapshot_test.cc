@@ -1,8 +1,12 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
-#include <cstring>
 #include <future>
 
+#include "base/file.h"
+#include "snapshot/restored_memory.h"
+#include "snapshot/snapshot_directory.h"
 #include "snapshot/state_file.h"
 #include "tests/integration/machine_fixture.h"
 #include "vmm/machine/new_life.h"
@@ -36,7 +40,7 @@ class SnapshotTest : public MachineFixture {
     return copy;
   }
 
-  void Restore(MachineState state, std::unique_ptr<GuestMemory> memory) {
+  void Restore(MachineState state, RestoredMemory memory) {
     auto machine = MachineBuilder(ConfigFor("", ""), nullptr)
                        .Restore(std::move(state), std::move(memory));
     ASSERT_TRUE(machine) << machine.error().message();
@@ -53,7 +57,7 @@ TEST_F(SnapshotTest, AMachineGoesOnInAnotherWhereItRangItsDoorbell) {
   machine_.reset();
   ASSERT_EQ(output(), "");
 
-  Restore(state, std::move(memory));
+  Restore(state, {std::move(memory), nullptr});
   BeginLife();
   machine_->Resume();
 
@@ -80,11 +84,98 @@ TEST_F(SnapshotTest, StateSurvivesItsFile) {
   auto decoded = StateFile::Decode(file);
   ASSERT_TRUE(decoded) << decoded.error().message();
   EXPECT_EQ(StateFile::Encode(*decoded), file);
-  Restore(*decoded, std::move(memory));
+  Restore(*decoded, {std::move(memory), nullptr});
   BeginLife();
   machine_->Resume();
 
   EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
+}
+
+// A snapshot directory of a guest that keeps 4 MiB and has one life to go.
+class SnapshotDirectoryTest : public SnapshotTest {
+ protected:
+  void SetUp() override {
+    SnapshotTest::SetUp();
+    if (IsSkipped()) return;
+    RunToDoorbell("1 4");
+    const auto written = WriteSnapshot(PathFor("snap"), Manifest{}, machine_->Save().value(),
+                                       machine_->memory(), nullptr);
+    ASSERT_TRUE(written) << written.error().message();
+    machine_.reset();
+  }
+
+  void RestoreFrom(const MemoryOptions& options) {
+    auto snapshot = Snapshot::Open(PathFor("snap"));
+    ASSERT_TRUE(snapshot) << snapshot.error().message();
+    auto memory = RestoreMemory(snapshot->TakeMemory(), options);
+    ASSERT_TRUE(memory) << memory.error().message();
+    Restore(snapshot->TakeState(), std::move(*memory));
+    BeginLife();
+  }
+
+  void ExpectALife() {
+    machine_->Resume();
+    EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
+    EXPECT_EQ(output(), "life 0000000000000001\nPASSED\n");
+  }
+};
+
+TEST_F(SnapshotDirectoryTest, RestoresByMapping) {
+  RestoreFrom({MemoryWay::kMap});
+  ExpectALife();
+}
+
+TEST_F(SnapshotDirectoryTest, RestoresPageByPage) {
+  RestoreFrom({MemoryWay::kUffd});
+  ExpectALife();
+}
+
+TEST_F(SnapshotDirectoryTest, RestoresPageByPageWithoutChecking) {
+  MemoryOptions options{MemoryWay::kUffd};
+  options.unverified = true;
+  RestoreFrom(options);
+  ExpectALife();
+}
+
+TEST_F(SnapshotDirectoryTest, RestoresEagerly) {
+  RestoreFrom({MemoryWay::kEager});
+  ExpectALife();
+}
+
+TEST_F(SnapshotDirectoryTest, ManyClonesBeginAtTheSamePoint) {
+  RestoreFrom({MemoryWay::kMap});
+  const auto first = std::move(machine_);
+  RestoreFrom({MemoryWay::kMap});
+  ExpectALife();
+  machine_ = nullptr;
+  first->Resume();
+  EXPECT_EQ(first->Wait().reason, EndReason::kPowerOff);
+}
+
+TEST_F(SnapshotDirectoryTest, ADamagedPageNeverReachesTheGuest) {
+  // The last MiB of what the guest keeps.
+  const UniqueFd memory = OpenFile(PathFor("snap/memory"), O_RDWR).value();
+  const uint8_t byte = 0xff;
+  ASSERT_EQ(::pwrite(memory.get(), &byte, 1, (64 << 20) + (3 << 20)), 1);
+
+  RestoreFrom({MemoryWay::kUffd});
+  machine_->Resume();
+
+  const MachineEnd end = WaitForEnd();
+  EXPECT_EQ(end.reason, EndReason::kMemoryIntegrity);
+  EXPECT_NE(end.detail.find("does not match its digest"), std::string::npos) << end.detail;
+  EXPECT_EQ(output(), "");
+}
+
+TEST_F(SnapshotDirectoryTest, ADamagedPageIsFoundBeforeMapping) {
+  const UniqueFd memory = OpenFile(PathFor("snap/memory"), O_RDWR).value();
+  const uint8_t byte = 0xff;
+  ASSERT_EQ(::pwrite(memory.get(), &byte, 1, (64 << 20) + (3 << 20)), 1);
+  auto snapshot = Snapshot::Open(PathFor("snap"));
+  ASSERT_TRUE(snapshot);
+  const auto restored = RestoreMemory(snapshot->TakeMemory(), {MemoryWay::kMap});
+  ASSERT_FALSE(restored);
+  EXPECT_EQ(restored.error().code(), ErrorCode::kCorrupt);
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ Result<void> Machine::SetRestorePage(const RestorePage& page) {
 void Machine::Stop() {
   parts_.end->Set({EndReason::kStopped, ""});
   for (const auto& vcpu : vcpu_threads_) vcpu->Stop();
+  if (parts_.pager) parts_.pager->GuestHasEnded();
   parts_.loop->Stop();
   io_thread_.Join();
   // The loop may have been stopped before it got to the announcement.

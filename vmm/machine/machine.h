@@ -25,6 +25,7 @@
 #include "devices/virtio/vsock/host_sockets.h"
 #include "devices/virtio/vsock/vsock.h"
 #include "snapshot/machine_state.h"
+#include "snapshot/pager.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/ioapic_routes.h"
 #include "vmm/machine/irqfd_line.h"
@@ -45,8 +46,9 @@ class Machine {
   // down in the opposite one.
   struct Parts {
     std::unique_ptr<GuestMemory> memory;
-    std::unique_ptr<Vm> vm;
     std::unique_ptr<EndLatch> end;
+    std::unique_ptr<Pager> pager;  // Null unless one fills the memory.
+    std::unique_ptr<Vm> vm;
     std::unique_ptr<PowerEventsToLatch> power;
     std::unique_ptr<EventLoop> loop;
     std::vector<std::unique_ptr<IrqfdLine>> lines;

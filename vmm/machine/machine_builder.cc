@@ -59,15 +59,21 @@ Result<Machine::Parts> MachineBuilder::Build() && {
 }
 
 Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
-                                                         std::unique_ptr<GuestMemory> memory) && {
+                                                         RestoredMemory memory) && {
   saved_ = std::move(state);
   config_.memory_bytes = saved_->memory_bytes;
   config_.vcpu_count = static_cast<uint32_t>(saved_->vcpus.size());
   TRY(CheckConfig());
-  TRY(CheckState(*memory));
+  TRY(CheckState(*memory.memory));
   const Kvm kvm = TRY(Kvm::Open());
-  parts_.memory = std::move(memory);
+  parts_.memory = std::move(memory.memory);
+  parts_.pager = std::move(memory.pager);
   TRY(CreateVm(kvm));
+  if (parts_.pager) {
+    parts_.pager->OnFailure([end = parts_.end.get()](const Error& error) {
+      end->Set({EndReason::kMemoryIntegrity, error.message()});
+    });
+  }
   TRY(AddLegacyDevices());
   TRY(AddVirtioDevices());
   TRY(RestoreVcpus());

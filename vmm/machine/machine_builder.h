@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "snapshot/machine_state.h"
+#include "snapshot/restored_memory.h"
 #include "vmm/boot/acpi.h"
 #include "vmm/boot/kernel.h"
 #include "vmm/kvm/kvm.h"
@@ -33,7 +34,7 @@ class MachineBuilder {
   // that this host cannot continue; kInvalidArgument, with both sides, where configuration and
   // state differ.
   Result<std::unique_ptr<Machine>> Restore(MachineState state,
-                                           std::unique_ptr<GuestMemory> memory) &&;
+                                           RestoredMemory memory) &&;
 
  private:
   Result<void> CheckConfig() const;

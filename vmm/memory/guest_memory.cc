@@ -144,6 +144,12 @@ Result<std::vector<PageRange>> GuestMemory::PopulatedRanges(const MemoryRegion& 
   return ranges;
 }
 
+bool GuestMemory::Populate(GuestAddress address, uint64_t length, bool for_writing) const {
+  uint8_t* const host = Translate(address, length);
+  if (host == nullptr) return false;
+  return ::madvise(host, length, for_writing ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0;
+}
+
 iovec GuestMemory::Iovec(GuestAddress address, uint64_t length) const {
   uint8_t* host = Translate(address, length);
   if (host == nullptr) return {nullptr, 0};

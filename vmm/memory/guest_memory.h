@@ -110,6 +110,10 @@ class GuestMemory {
   // all of them where something else fills the memory.
   [[nodiscard]] Result<std::vector<PageRange>> PopulatedRanges(const MemoryRegion& region) const;
 
+  // Has the host make the pages of the range present before anybody touches them, as for reading
+  // or as for writing. False if it cannot, which costs time and nothing else.
+  bool Populate(GuestAddress address, uint64_t length, bool for_writing) const;
+
   // A view of guest memory for a system call that copies (readv, writev, preadv, io_uring), valid
   // as long as this object. Nothing may be read through it by our own code. Nothing is returned
   // unless the whole range is RAM: the base is null then.
