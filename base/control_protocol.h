@@ -100,6 +100,8 @@ class FrameReader {
   // The next whole frame, nothing if more bytes are needed, or kGuest if the header is not one of
   // ours: unknown type, length above kMaxPayload, reserved bits.
   Result<std::optional<Frame>> Next();
+  // Bytes of a frame are here that is not whole yet.
+  [[nodiscard]] bool partial() const { return consumed_ < buffer_.size(); }
 
  private:
   std::vector<uint8_t> buffer_;

@@ -56,34 +56,38 @@ Result<std::optional<uint32_t>> Optional(const std::string& text, Number parse,
 
 }  // namespace
 
+void AddFunctionOptions(CLI::App& command, RunArguments& arguments) {
+  command.add_option("--event", arguments.event, "The event: itself, @FILE, or - for stdin")
+      ->type_name("JSON|@FILE|-")
+      ->capture_default_str();
+  command.add_option("--memory", arguments.memory, "The guest's memory, such as 512M or 2G")
+      ->type_name("SIZE");
+  command.add_option("--vcpus", arguments.vcpus, "The guest's CPUs, 1 to 32")->type_name("N");
+  command.add_option("--timeout", arguments.timeout, "For one invocation, such as 3s or 500ms")
+      ->type_name("TIME");
+  command.add_option("--net", arguments.nets, "A network device on a tap; several are possible")
+      ->type_name("tap=NAME[,KEY=VALUE...]")
+      ->allow_extra_args(false);
+  command.add_option("--kernel", arguments.kernel, "A guest kernel, or a bundle directory")
+      ->type_name("PATH");
+  command
+      .add_option("--guest-dir", arguments.guest_directory,
+                  "The directory with the guest's init and handler programs")
+      ->type_name("DIR");
+  command.add_flag("--console", arguments.console, "Show the guest's console on stderr");
+  command.add_flag("--no-verify", arguments.no_verify, "Do not check the image's digest");
+}
+
 void AddRunCommand(CLI::App& app, RunArguments& arguments) {
   CLI::App* command =
       app.add_subcommand("run", "Boot a microVM, run a function in it, print its answer");
   command->add_option("image", arguments.image, "The function image (mayfly build makes one)")
       ->required()
       ->type_name("NAME.mfn");
-  command->add_option("--event", arguments.event, "The event: itself, @FILE, or - for stdin")
-      ->type_name("JSON|@FILE|-")
-      ->capture_default_str();
+  AddFunctionOptions(*command, arguments);
   command->add_flag("--json", arguments.json, "Print answer, log and timings as JSON");
   command->add_option("--repeat", arguments.repeat, "Invoke the function so many times")
       ->type_name("N");
-  command->add_option("--memory", arguments.memory, "The guest's memory, such as 512M or 2G")
-      ->type_name("SIZE");
-  command->add_option("--vcpus", arguments.vcpus, "The guest's CPUs, 1 to 32")->type_name("N");
-  command->add_option("--timeout", arguments.timeout, "For one invocation, such as 3s or 500ms")
-      ->type_name("TIME");
-  command->add_option("--net", arguments.nets, "A network device on a tap; several are possible")
-      ->type_name("tap=NAME[,KEY=VALUE...]")
-      ->allow_extra_args(false);
-  command->add_option("--kernel", arguments.kernel, "A guest kernel, or a bundle directory")
-      ->type_name("PATH");
-  command
-      ->add_option("--guest-dir", arguments.guest_directory,
-                   "The directory with the guest's init and handler programs")
-      ->type_name("DIR");
-  command->add_flag("--console", arguments.console, "Show the guest's console on stderr");
-  command->add_flag("--no-verify", arguments.no_verify, "Do not check the image's digest");
   command
       ->add_option("--metrics", arguments.metrics,
                    "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
@@ -117,7 +121,7 @@ Result<GuestPrograms> FindGuestPrograms(const std::string& directory) {
 Result<RunOptions> PrepareRun(const RunArguments& arguments) {
   RunOptions options;
   options.image = arguments.image;
-  options.json = arguments.json;
+  options.invoke.json = arguments.json;
   options.console = arguments.console;
   options.verify = !arguments.no_verify;
   options.metrics = arguments.metrics;
@@ -125,7 +129,7 @@ Result<RunOptions> PrepareRun(const RunArguments& arguments) {
   const auto repeat = TRY(Optional(
       arguments.repeat, [](const auto& text) { return ParseCount(text, 1, kMostRepeats); },
       "--repeat"));
-  options.repeat = repeat.value_or(1);
+  options.invoke.repeat = repeat.value_or(1);
   options.memory_mib = TRY(Optional(
       arguments.memory,
       [](const auto& text) {
@@ -148,7 +152,7 @@ Result<RunOptions> PrepareRun(const RunArguments& arguments) {
   options.nets = TRY(ParseNets(arguments.nets));
   TRY(CheckNets(options.nets));
 
-  options.event = TRY(ReadEvent(arguments.event));
+  options.invoke.event = TRY(ReadEvent(arguments.event));
   const std::string kernel = arguments.kernel.empty() ? TRY(FindDefaultKernel()) : arguments.kernel;
   options.kernel = TRY(ResolveKernel(kernel));
   options.guest = TRY(FindGuestPrograms(arguments.guest_directory));

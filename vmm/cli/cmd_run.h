@@ -32,6 +32,9 @@ struct RunArguments {
 // Declares the subcommand; `arguments` must outlive `app`.
 void AddRunCommand(CLI::App& app, RunArguments& arguments);
 
+// The options that `run` and `snapshot` share: of the function and its machine.
+void AddFunctionOptions(CLI::App& command, RunArguments& arguments);
+
 // Checks the arguments, reads the event, and finds kernel and guest programs.
 Result<RunOptions> PrepareRun(const RunArguments& arguments);
 

@@ -16,6 +16,8 @@ constexpr char kFooter[] =
     "  mayfly doctor\n"
     "  mayfly build examples/hello -o hello.mfn\n"
     "  mayfly run hello.mfn --event '{\"name\":\"Ada\"}'\n"
+    "  mayfly snapshot hello.mfn -o hello.snap\n"
+    "  mayfly invoke hello.snap --event '{\"name\":\"Ada\"}'\n"
     "\n"
     "mayfly SUBCOMMAND --help says more. docs/exit-codes.md lists the exit codes.\n";
 
@@ -29,6 +31,8 @@ class Parser {
     AddDoctorCommand(app_, doctor_);
     AddBuildCommand(app_, build_);
     AddRunCommand(app_, run_);
+    AddSnapshotCommand(app_, snapshot_);
+    AddInvokeCommand(app_, invoke_);
     AddVmCommand(app_, vm_);
     AddNetCommand(app_, net_);
     AddVersionCommand(app_, version_arguments_);
@@ -47,6 +51,8 @@ class Parser {
     if (app_.got_subcommand("doctor")) return doctor_;
     if (app_.got_subcommand("build")) return build_;
     if (app_.got_subcommand("run")) return run_;
+    if (app_.got_subcommand("snapshot")) return snapshot_;
+    if (app_.got_subcommand("invoke")) return invoke_;
     if (app_.got_subcommand("vm")) return vm_;
     if (app_.got_subcommand("net")) return net_;
     return version_arguments_;
@@ -67,6 +73,8 @@ class Parser {
   DoctorArguments doctor_;
   BuildArguments build_;
   RunArguments run_;
+  SnapshotArguments snapshot_;
+  InvokeArguments invoke_;
   VmArguments vm_;
   NetArguments net_;
   VersionArguments version_arguments_;

@@ -7,8 +7,10 @@
 #include "base/result.h"
 #include "vmm/cli/cmd_build.h"
 #include "vmm/cli/cmd_doctor.h"
+#include "vmm/cli/cmd_invoke.h"
 #include "vmm/cli/cmd_net.h"
 #include "vmm/cli/cmd_run.h"
+#include "vmm/cli/cmd_snapshot.h"
 #include "vmm/cli/cmd_version.h"
 #include "vmm/cli/cmd_vm.h"
 
@@ -19,8 +21,9 @@ struct HelpText {
   std::string text;
 };
 
-using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments, VmArguments,
-                             NetArguments, VersionArguments>;
+using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments,
+                             SnapshotArguments, InvokeArguments, VmArguments, NetArguments,
+                             VersionArguments>;
 
 // Splits the arguments behind the program's name into a subcommand and its options. The values of
 // options are looked at later. Errors are kInvalidArgument, one line.

@@ -72,6 +72,12 @@ void InvocationReport::SetLoaded(const FunctionMachine::Timings& timings,
   start_ = start;
 }
 
+void InvocationReport::SetRestored(const FunctionMachine::Timings& timings,
+                                   std::chrono::steady_clock::time_point start) {
+  restored_ = true;
+  SetLoaded(timings, start);
+}
+
 void InvocationReport::Add(InvocationResult result, std::vector<LogEntry> log) {
   entries_.push_back({std::move(result), std::move(log)});
 }
@@ -82,15 +88,19 @@ std::string InvocationReport::ToJson() const {
   writer.StartObject();
   writer.Key("timings");
   writer.StartObject();
-  WriteMicroseconds(writer, "prepare_us", timings_.created - start_);
-  WriteMicroseconds(writer, "boot_us", timings_.hello - timings_.created);
-  WriteMicroseconds(writer, "load_us", timings_.ready - timings_.hello);
-  WriteMicroseconds(writer, "ready_us", timings_.ready - start_);
-  // CLOCK_MONOTONIC, for whoever has measured from outside when the process was started.
-  writer.Key("ready_monotonic_ns");
-  writer.Int64(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(timings_.ready.time_since_epoch())
-          .count());
+  if (restored_) {
+    WriteMicroseconds(writer, "restore_us", timings_.created - start_);
+  } else {
+    WriteMicroseconds(writer, "prepare_us", timings_.created - start_);
+    WriteMicroseconds(writer, "boot_us", timings_.hello - timings_.created);
+    WriteMicroseconds(writer, "load_us", timings_.ready - timings_.hello);
+    WriteMicroseconds(writer, "ready_us", timings_.ready - start_);
+    // CLOCK_MONOTONIC, for whoever has measured from outside when the process was started.
+    writer.Key("ready_monotonic_ns");
+    writer.Int64(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(timings_.ready.time_since_epoch())
+            .count());
+  }
   writer.EndObject();
   writer.Key("invocations");
   writer.StartArray();

@@ -22,6 +22,9 @@ class InvocationReport {
 
   void SetLoaded(const FunctionMachine::Timings& timings,
                  std::chrono::steady_clock::time_point start);
+  // The same for a machine that was restored.
+  void SetRestored(const FunctionMachine::Timings& timings,
+                   std::chrono::steady_clock::time_point start);
   void Add(InvocationResult result, std::vector<LogEntry> log);
 
   // One line of JSON, with a newline. Answers and log lines that are not UTF-8 are in base64.
@@ -33,6 +36,7 @@ class InvocationReport {
     std::vector<LogEntry> log;
   };
 
+  bool restored_ = false;
   FunctionMachine::Timings timings_{};
   std::chrono::steady_clock::time_point start_;
   std::vector<Entry> entries_;

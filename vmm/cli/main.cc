@@ -6,6 +6,9 @@
 #include "vmm/cli/output.h"
 #include "vmm/cli/run_function.h"
 #include "vmm/cli/run_machine.h"
+#include "vmm/cli/run_restore.h"
+#include "vmm/cli/run_snapshot.h"
+#include "vmm/cli/snapshot_reports.h"
 
 namespace mayfly {
 namespace {
@@ -21,6 +24,16 @@ struct Execute {
   int operator()(const RunArguments& arguments) const {
     const auto options = PrepareRun(arguments);
     return options ? RunFunction(*options) : ReportError(options.error());
+  }
+  int operator()(const SnapshotArguments& arguments) const {
+    if (!arguments.info.empty()) return ReportSnapshot(arguments.info, arguments.json);
+    if (!arguments.verify.empty()) return VerifySnapshot(arguments.verify);
+    const auto options = PrepareSnapshot(arguments);
+    return options ? RunSnapshot(*options) : ReportError(options.error());
+  }
+  int operator()(const InvokeArguments& arguments) const {
+    const auto options = PrepareInvoke(arguments);
+    return options ? RunRestore(*options) : ReportError(options.error());
   }
   int operator()(const VmArguments& arguments) const {
     const auto options = PrepareVm(arguments);

@@ -18,12 +18,17 @@ struct GuestPrograms {
   std::string handler;
 };
 
-// A `mayfly run`, checked as far as it can be without opening the image.
-struct RunOptions {
-  std::string image;           // The .mfn file.
+// What is asked of a function, and how its answers are printed.
+struct InvokeOptions {
   std::vector<uint8_t> event;  // At most control::kMaxEvent bytes.
   uint32_t repeat = 1;
-  bool json = false;     // Print answer, log and timings as JSON instead of the answer.
+  bool json = false;  // Print answers, logs and timings as one JSON object instead of the answers.
+};
+
+// A `mayfly run`, checked as far as it can be without opening the image.
+struct RunOptions {
+  std::string image;  // The .mfn file.
+  InvokeOptions invoke;
   bool console = false;  // Show the guest's console on standard error.
   bool verify = true;    // Compare the image's digest before the start.
   std::string metrics;   // Where to write them; empty: nowhere.
@@ -34,6 +39,29 @@ struct RunOptions {
   std::vector<NetOptions> nets;
   KernelBundle kernel;
   GuestPrograms guest;
+};
+
+// A `mayfly snapshot`: a function that is booted, made ready, warmed, and saved.
+struct SnapshotOptions {
+  RunOptions run;         // Its invocations warm the function; none if repeat is 0.
+  std::string directory;  // The snapshot's, which does not exist yet.
+};
+
+enum class FillMemory : uint8_t { kMap, kUffd, kEager };
+
+// A `mayfly invoke`: a snapshot that is restored and asked.
+struct RestoreOptions {
+  std::string directory;
+  InvokeOptions invoke;
+  FillMemory memory = FillMemory::kMap;
+  bool unverified = false;       // Do not compare memory with its digests.
+  bool record = false;           // Keep what the first invocation touches as the working set.
+  bool use_working_set = true;   // If there is one.
+  bool console = false;
+  std::string metrics;
+  std::string image;  // The function's image, if it is elsewhere than at the snapshot.
+  std::optional<uint32_t> timeout_ms;
+  std::vector<NetOptions> nets;
 };
 
 struct VsockOptions {

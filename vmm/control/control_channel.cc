@@ -61,8 +61,9 @@ Result<control::Frame> ControlChannel::Receive(Clock::time_point deadline) {
   {
     MutexLock lock(mutex_);
     while (received_.empty() && !closed_) {
+      if (std::exchange(woken_, false)) return Fail(ErrorCode::kCancelled, "woken");
       if (changed_.wait_until(mutex_, deadline) == std::cv_status::timeout && received_.empty() &&
-          !closed_) {
+          !closed_ && !woken_) {
         return Fail(ErrorCode::kTimeout, "no answer from the guest in time");
       }
     }
@@ -75,6 +76,17 @@ Result<control::Frame> ControlChannel::Receive(Clock::time_point deadline) {
   }
   if (ready) ready();
   return std::move(*frame);
+}
+
+void ControlChannel::Wake() {
+  MutexLock lock(mutex_);
+  woken_ = true;
+  changed_.notify_all();
+}
+
+bool ControlChannel::quiet() const {
+  MutexLock lock(mutex_);
+  return received_.empty() && to_send_.empty() && !reader_.partial();
 }
 
 void ControlChannel::Close(const std::string& reason) {

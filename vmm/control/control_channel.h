@@ -40,6 +40,12 @@ class ControlChannel final : public VsockService {
   // first.
   void Close(const std::string& reason);
 
+  // Has a Receive() that waits return kCancelled, or the next one.
+  void Wake();
+  // Nothing is under way in either direction: a machine that is paused now can be saved without the
+  // channel, and continued on a new one.
+  [[nodiscard]] bool quiet() const;
+
   Result<std::unique_ptr<VsockStream>> Accept(uint32_t host_port) override;
 
  private:
@@ -49,10 +55,11 @@ class ControlChannel final : public VsockService {
   Result<size_t> WriteFromGuest(std::span<const iovec> from);
   void CloseLocked(const std::string& reason) REQUIRES(mutex_);
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   ConditionVariable changed_;
   std::function<void()> ready_ GUARDED_BY(mutex_);
   bool connected_ GUARDED_BY(mutex_) = false;
+  bool woken_ GUARDED_BY(mutex_) = false;
   std::optional<std::string> closed_ GUARDED_BY(mutex_);
 
   control::FrameReader reader_ GUARDED_BY(mutex_);

@@ -170,6 +170,18 @@ Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
   }
 }
 
+Result<void> FunctionSession::WaitIdle(ControlChannel::Clock::time_point deadline) {
+  const Result<Frame> frame = ReceiveSkippingLogs(deadline);
+  if (!frame) {
+    const ErrorCode code = frame.error().code();
+    if (code == ErrorCode::kCancelled || code == ErrorCode::kTimeout) return {};
+    return std::unexpected(frame.error());
+  }
+  if (frame->type != FrameType::kError) return UnexpectedFrame(*frame);
+  const HandlerError error = ParseHandlerError(*frame);
+  return Fail(ErrorCode::kHandler, fmt::format("{}: {}", error.type, error.message));
+}
+
 Result<void> FunctionSession::Shutdown() { return channel_->Send(FrameType::kShutdown, 0, {}); }
 
 }  // namespace mayfly

@@ -66,6 +66,10 @@ class FunctionSession {
   // if the event exceeds control::kMaxEvent. After either kind the machine is not to be used again.
   Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
 
+  // Takes log lines until `deadline`, or until the channel is woken. kHandler if init reports an
+  // error instead.
+  Result<void> WaitIdle(ControlChannel::Clock::time_point deadline);
+
   // Asks init to power off.
   Result<void> Shutdown();
 

@@ -5,7 +5,9 @@
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
+#include "base/file.h"
 #include "vmm/machine/machine_builder.h"
+#include "vmm/machine/new_life.h"
 
 namespace mayfly {
 namespace {
@@ -45,7 +47,7 @@ rapidjson::Value NetworkJson(const std::vector<InterfaceAddress>& addresses, All
 
 // The description, and what init needs to know besides.
 std::string LoadJson(const FunctionDescription& description,
-                     const std::vector<InterfaceAddress>& addresses) {
+                     const std::vector<InterfaceAddress>& addresses, bool snapshot) {
   rapidjson::Document document;
   document.Parse(Serialize(description).c_str());
   auto& allocator = document.GetAllocator();
@@ -55,6 +57,18 @@ std::string LoadJson(const FunctionDescription& description,
       static_cast<int64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()),
       allocator);
   document.AddMember("device", "/dev/vda", allocator);
+  document.AddMember("network", NetworkJson(addresses, allocator), allocator);
+  if (snapshot) document.AddMember("snapshot", true, allocator);
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+  document.Accept(writer);
+  return buffer.GetString();
+}
+
+// What init is told in a further life.
+std::string RestoreJson(const std::vector<InterfaceAddress>& addresses) {
+  rapidjson::Document document(rapidjson::kObjectType);
+  auto& allocator = document.GetAllocator();
   document.AddMember("network", NetworkJson(addresses, allocator), allocator);
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
@@ -91,22 +105,59 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Boot(FunctionMachineCo
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
-  self->machine_ = TRY(MachineBuilder(std::move(machine), log).Boot());
-  self->timings_.created = std::chrono::steady_clock::now();
-  self->machine_->OnEnd([channel = &self->channel_](const MachineEnd& end) {
+  self->snapshot_ = config.snapshot;
+  auto booted = TRY(MachineBuilder(std::move(machine), log).Boot());
+  TRY(self->Adopt(std::move(booted)));
+  self->machine_->Resume();
+  return self;
+}
+
+Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
+    FunctionCloneConfig config, MachineState state, RestoredMemory memory,
+    FunctionSession::LogCallback on_log, LogSink* log) {
+  std::unique_ptr<FunctionMachine> self(new FunctionMachine(
+      std::move(config.description), std::move(config.addresses), std::move(on_log)));
+  MachineConfig machine;
+  machine.disks.push_back({config.image_name, true, std::move(config.image)});
+  machine.nets = std::move(config.nets);
+  machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
+  machine.rng = true;
+  machine.serial_output = config.console_output;
+  auto restored = TRY(
+      MachineBuilder(std::move(machine), log).Restore(std::move(state), std::move(memory)));
+  TRY(self->Adopt(std::move(restored)));
+  RestorePage life = TRY(NewLife());
+  if (!self->addresses_.empty()) {
+    life.flags |= RestorePage::kAwaitRestoreFrame;
+    TRY(self->channel_.Send(control::FrameType::kRestore, 0,
+                            AsBytes(RestoreJson(self->addresses_))));
+  }
+  TRY(self->machine_->SetRestorePage(life));
+  self->machine_->Resume();
+  return self;
+}
+
+Result<void> FunctionMachine::Adopt(std::unique_ptr<Machine> machine) {
+  doorbell_ = TRY(EventFd::Create());
+  machine_ = std::move(machine);
+  timings_.created = std::chrono::steady_clock::now();
+  machine_->OnEnd([channel = &channel_](const MachineEnd& end) {
     channel->Close(end.detail.empty()
                        ? fmt::format("the guest ended before its answer: {}", NameOf(end.reason))
                        : fmt::format("the guest ended before its answer: {} ({})",
                                      NameOf(end.reason), end.detail));
   });
-  self->machine_->Resume();
-  return self;
+  machine_->OnDoorbell([this] {
+    doorbell_->Signal();
+    channel_.Wake();
+  });
+  return {};
 }
 
 Result<void> FunctionMachine::Load() {
   TRY(session_.WaitHello(timings_.created + kBootTimeout));
   timings_.hello = std::chrono::steady_clock::now();
-  TRY(session_.Load(LoadJson(description_, addresses_)));
+  TRY(session_.Load(LoadJson(description_, addresses_, snapshot_)));
   timings_.ready = std::chrono::steady_clock::now();
   return {};
 }
@@ -114,6 +165,32 @@ Result<void> FunctionMachine::Load() {
 Result<InvocationResult> FunctionMachine::Invoke(std::span<const uint8_t> event,
                                                  const Invocation& invocation) {
   return session_.Invoke(event, invocation);
+}
+
+// What arrives before the doorbell is log lines, or an error instead of it.
+Result<void> FunctionMachine::WaitForDoorbell() {
+  const auto deadline = std::chrono::steady_clock::now() + kSnapshotTimeout;
+  while (!doorbell_->Clear()) {
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return Fail(ErrorCode::kTimeout, "the guest did not come to its snapshot point in time");
+    }
+    TRY(session_.WaitIdle(deadline));
+  }
+  machine_->Pause();
+  return session_.WaitIdle(std::chrono::steady_clock::now());
+}
+
+Result<void> FunctionMachine::SaveSnapshot(const std::string& directory, Manifest manifest,
+                                           const VerifiedStamps* stamps) {
+  TRY(channel_.Send(control::FrameType::kSnapshot, 0, AsBytes("{}")));
+  TRY(WithContext(WaitForDoorbell(), "snapshot"));
+  if (!channel_.quiet()) {
+    return Fail(ErrorCode::kGuest, "snapshot: the guest rang its doorbell with frames under way");
+  }
+  manifest.function.emplace();
+  manifest.function->description = Serialize(description_);
+  const MachineState state = TRY(machine_->Save());
+  return WriteSnapshot(directory, std::move(manifest), state, machine_->memory(), stamps);
 }
 
 void FunctionMachine::Stop() {

@@ -3,7 +3,10 @@
 #include <memory>
 #include <string>
 
+#include "base/event_fd.h"
 #include "base/log.h"
+#include "snapshot/restored_memory.h"
+#include "snapshot/snapshot_directory.h"
 #include "vmm/config/interface_address.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/control/function_session.h"
@@ -21,6 +24,17 @@ struct FunctionMachineConfig {
   int console_output = -1;  // Borrowed; -1: the guest has no console.
   std::vector<NetConfig> nets;
   std::vector<InterfaceAddress> addresses;  // What init gives eth0, eth1 ...: those of `nets`.
+  bool snapshot = false;  // The function is told that SaveSnapshot() will come.
+};
+
+// What a clone of a function's snapshot is bound to, where it is not as in the snapshot.
+struct FunctionCloneConfig {
+  FunctionDescription description;
+  std::string image_name;
+  UniqueFd image;
+  int console_output = -1;  // As above.
+  std::vector<NetConfig> nets;
+  std::vector<InterfaceAddress> addresses;
 };
 
 // A machine with one function in it: booted from a kernel, driven over the control channel. One
@@ -31,6 +45,8 @@ class FunctionMachine {
   // From the start of the machine to init's hello. A stock kernel that loads its drivers as modules
   // takes 12 s where virtualisation is emulated.
   static constexpr std::chrono::seconds kBootTimeout{90};
+  // From the wish for a snapshot to init's doorbell: it drops caches and clears free memory.
+  static constexpr std::chrono::seconds kSnapshotTimeout{60};
 
   struct Timings {
     std::chrono::steady_clock::time_point created;  // The machine is built, the guest about to run.
@@ -42,6 +58,12 @@ class FunctionMachine {
   static Result<std::unique_ptr<FunctionMachine>> Boot(FunctionMachineConfig config,
                                                        FunctionSession::LogCallback on_log,
                                                        LogSink* log);
+  // Restores the machine that SaveSnapshot() saved and lets it run: it is ready for Invoke(), and is
+  // not to be loaded. It begins a life of its own, with fresh entropy and the host's clock.
+  static Result<std::unique_ptr<FunctionMachine>> Restore(FunctionCloneConfig config,
+                                                          MachineState state, RestoredMemory memory,
+                                                          FunctionSession::LogCallback on_log,
+                                                          LogSink* log);
   FunctionMachine(const FunctionMachine&) = delete;
   FunctionMachine& operator=(const FunctionMachine&) = delete;
   ~FunctionMachine();
@@ -51,11 +73,19 @@ class FunctionMachine {
   // As FunctionSession::Invoke().
   Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
 
+  // Has init bring the function to its snapshot point and writes the snapshot there, into a new
+  // directory. After Load(), with no invocation running; the machine stays paused, and is only to be
+  // stopped. Errors as of Load() and WriteSnapshot().
+  Result<void> SaveSnapshot(const std::string& directory, Manifest manifest,
+                            const VerifiedStamps* stamps);
+
   // Ends what Load() or Invoke() waits for, with a kGuest error that says `reason`. Any thread.
   void Interrupt(const std::string& reason) { channel_.Close(reason); }
   void Stop();
 
   [[nodiscard]] std::optional<MachineEnd> end() const { return machine_->end(); }
+  // Null unless it was restored over one.
+  [[nodiscard]] Pager* pager() const { return machine_->pager(); }
   [[nodiscard]] const MetricsRegistry& metrics() const { return machine_->metrics(); }
   [[nodiscard]] const Timings& timings() const { return timings_; }
 
@@ -63,10 +93,16 @@ class FunctionMachine {
   FunctionMachine(FunctionDescription description, std::vector<InterfaceAddress> addresses,
                   FunctionSession::LogCallback on_log);
 
+  // For init's doorbell, and for the end of whatever waits.
+  Result<void> Adopt(std::unique_ptr<Machine> machine);
+  Result<void> WaitForDoorbell();
+
   const FunctionDescription description_;
   const std::vector<InterfaceAddress> addresses_;
   ControlChannel channel_;
   FunctionSession session_;
+  bool snapshot_ = false;
+  std::optional<EventFd> doorbell_;  // Signalled when init has come to its snapshot point.
   Timings timings_{};
   std::unique_ptr<Machine> machine_;  // Last: it calls into the channel.
 };

@@ -122,6 +122,9 @@ class Machine {
   // Its balloon, whose target can be set at any time; null if it has none.
   [[nodiscard]] BalloonDevice* balloon() const { return parts_.balloon; }
 
+  // What fills its memory; null unless it was restored over one.
+  [[nodiscard]] Pager* pager() const { return parts_.pager.get(); }
+
   // What its devices have counted so far (docs/metrics.md). Any thread, at any time.
   [[nodiscard]] const MetricsRegistry& metrics() const { return parts_.metrics; }
 

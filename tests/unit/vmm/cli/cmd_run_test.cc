@@ -25,8 +25,8 @@ TEST(PrepareRunTest, DefaultsComeFromTheImage) {
   const Scratch scratch;
   const auto options = PrepareRun(GoodArguments(scratch));
   ASSERT_TRUE(options) << options.error().message();
-  EXPECT_EQ(TextOf(options->event), "{}");
-  EXPECT_EQ(options->repeat, 1u);
+  EXPECT_EQ(TextOf(options->invoke.event), "{}");
+  EXPECT_EQ(options->invoke.repeat, 1u);
   EXPECT_TRUE(options->verify);
   EXPECT_FALSE(options->memory_mib);
   EXPECT_FALSE(options->vcpus);
@@ -48,7 +48,7 @@ TEST(PrepareRunTest, ValuesAreRead) {
   EXPECT_EQ(options->memory_mib, 256u);
   EXPECT_EQ(options->vcpus, 4u);
   EXPECT_EQ(options->timeout_ms, 500u);
-  EXPECT_EQ(options->repeat, 10u);
+  EXPECT_EQ(options->invoke.repeat, 10u);
   EXPECT_FALSE(options->verify);
 }
 

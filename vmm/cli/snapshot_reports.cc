@@ -1,0 +1,125 @@
+#include "vmm/cli/snapshot_reports.h"
+
+#include <cpuid.h>
+#include <fmt/format.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cstring>
+
+#include "snapshot/snapshot_directory.h"
+#include "vmm/cli/output.h"
+#include "vmm/function/kernel_bundle.h"
+
+namespace mayfly {
+namespace {
+
+struct Facts {
+  const Manifest& manifest;
+  uint64_t data_bytes;  // Of the memory, what is not in holes.
+  uint64_t working_set_pages;
+};
+
+std::string Text(const Facts& facts) {
+  const Manifest& manifest = facts.manifest;
+  std::string text = fmt::format(
+      "memory        {} MiB, {:.1f} MiB of it not zero\n"
+      "vcpus         {}\n"
+      "working set   {} pages\n"
+      "made by       mayfly {} on {}\n",
+      manifest.memory_bytes >> 20, static_cast<double>(facts.data_bytes) / (1 << 20),
+      manifest.vcpus, facts.working_set_pages, manifest.mayfly_version, manifest.cpu);
+  for (const Manifest::Disk& disk : manifest.disks) text += "disk          " + disk.path + "\n";
+  for (const Manifest::Net& net : manifest.nets) text += "tap           " + net.tap + "\n";
+  if (manifest.function) text += "function      " + manifest.function->description + "\n";
+  return text;
+}
+
+std::string Json(const Facts& facts) {
+  const Manifest& manifest = facts.manifest;
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer> writer(buffer);
+  writer.StartObject();
+  writer.Key("memory_bytes");
+  writer.Uint64(manifest.memory_bytes);
+  writer.Key("data_bytes");
+  writer.Uint64(facts.data_bytes);
+  writer.Key("vcpus");
+  writer.Uint(manifest.vcpus);
+  writer.Key("working_set_pages");
+  writer.Uint64(facts.working_set_pages);
+  writer.Key("mayfly_version");
+  writer.String(manifest.mayfly_version.c_str());
+  writer.Key("cpu");
+  writer.String(manifest.cpu.c_str());
+  writer.Key("disks");
+  writer.StartArray();
+  for (const Manifest::Disk& disk : manifest.disks) writer.String(disk.path.c_str());
+  writer.EndArray();
+  writer.Key("nets");
+  writer.StartArray();
+  for (const Manifest::Net& net : manifest.nets) writer.String(net.tap.c_str());
+  writer.EndArray();
+  if (manifest.function) {
+    writer.Key("function");
+    writer.RawValue(manifest.function->description.data(), manifest.function->description.size(),
+                    rapidjson::kObjectType);
+  }
+  writer.EndObject();
+  return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
+}
+
+Result<std::string> Describe(const std::string& directory, bool json) {
+  Snapshot snapshot = TRY(Snapshot::Open(directory));
+  const auto memory = snapshot.TakeMemory();
+  struct stat status {};
+  if (::fstat(memory->fd(), &status) != 0) return FailErrno("stat memory");
+  const auto working_set = TRY(snapshot.ReadWorkingSet());
+  const Facts facts{snapshot.manifest(), static_cast<uint64_t>(status.st_blocks) * 512,
+                    working_set ? working_set->pages() : 0};
+  return json ? Json(facts) : Text(facts);
+}
+
+Result<void> Verify(const std::string& directory) {
+  Snapshot snapshot = TRY(Snapshot::Open(directory));
+  TRY(WithContext(snapshot.TakeMemory()->CheckAll(), directory));
+  TRY(snapshot.ReadWorkingSet());
+  return {};
+}
+
+}  // namespace
+
+int ReportSnapshot(const std::string& directory, bool json) {
+  const Result<std::string> text = Describe(directory, json);
+  return text ? PrintText(*text) : ReportError(text.error());
+}
+
+int VerifySnapshot(const std::string& directory) {
+  const Result<void> verified = Verify(directory);
+  return verified ? PrintText(directory + ": all of it matches its digests\n")
+                  : ReportError(verified.error());
+}
+
+std::string StampDirectory() {
+  const std::string kernels = KernelCacheDirectory();
+  return kernels.substr(0, kernels.rfind('/')) + "/verified";
+}
+
+std::string HostCpuName() {
+  std::array<char, 49> name{};
+  for (unsigned leaf = 0; leaf < 3; ++leaf) {
+    std::array<unsigned, 4> registers{};
+    if (__get_cpuid(0x80000002 + leaf, &registers[0], &registers[1], &registers[2],
+                    &registers[3]) == 0) {
+      return "unknown";
+    }
+    std::memcpy(name.data() + size_t{16} * leaf, registers.data(), sizeof(registers));
+  }
+  std::string text(name.data());
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
+}  // namespace mayfly

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+namespace mayfly {
+
+// `mayfly snapshot info`: prints what a snapshot is. Returns the exit status.
+int ReportSnapshot(const std::string& directory, bool json);
+
+// `mayfly snapshot verify`: compares all of it with its digests. Returns the exit status.
+int VerifySnapshot(const std::string& directory);
+
+// Where it is remembered which snapshots were compared:
+// ${MAYFLY_CACHE:-${XDG_CACHE_HOME:-~/.cache}/mayfly}/verified.
+std::string StampDirectory();
+
+// The processor's name, from CPUID.
+std::string HostCpuName();
+
+}  // namespace mayfly
