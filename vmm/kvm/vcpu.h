@@ -42,7 +42,6 @@ class Vcpu {
   [[nodiscard]] Result<void> SetMpState(uint32_t state) const;
   [[nodiscard]] Result<abi::Xsave> GetXsave() const;
   [[nodiscard]] Result<void> SetXsave(const abi::Xsave& xsave) const;
-  // EINVAL on a host whose processor has no XSAVE.
   [[nodiscard]] Result<kvm_xcrs> GetXcrs() const;
   [[nodiscard]] Result<void> SetXcrs(const kvm_xcrs& xcrs) const;
   [[nodiscard]] Result<kvm_debugregs> GetDebugRegisters() const;

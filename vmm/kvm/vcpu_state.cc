@@ -108,10 +108,7 @@ Result<VcpuState> SaveVcpu(const Vcpu& vcpu, std::span<const uint32_t> msr_indic
   state.registers = TRY(vcpu.GetRegisters());
   state.system = TRY(vcpu.GetSystemRegisters());
   state.xsave = TRY(vcpu.GetXsave());
-  const Result<kvm_xcrs> xcrs = vcpu.GetXcrs();
-  if (!xcrs && xcrs.error().errno_value() != EINVAL) return std::unexpected(xcrs.error());
-  state.has_xcrs = xcrs.has_value();
-  if (xcrs) state.xcrs = *xcrs;
+  state.xcrs = TRY(vcpu.GetXcrs());
   state.debug = TRY(vcpu.GetDebugRegisters());
   state.lapic = TRY(vcpu.GetLapic());
   state.msrs = TRY(vcpu.GetMsrs(msr_indices));
@@ -133,7 +130,8 @@ Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {
   TRY(vcpu.SetMpState(state.mp_state));
   TRY(vcpu.SetRegisters(state.registers));
   TRY(vcpu.SetSystemRegisters(state.system));
-  if (state.has_xcrs) TRY(vcpu.SetXcrs(state.xcrs));
+  // A processor without XSAVE has none, and KVM does not take none.
+  if (state.xcrs.nr_xcrs > 0) TRY(vcpu.SetXcrs(state.xcrs));
   TRY(vcpu.SetXsave(state.xsave));
   TRY(vcpu.SetDebugRegisters(state.debug));
   TRY(vcpu.SetLapic(state.lapic));

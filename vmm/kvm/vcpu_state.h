@@ -9,13 +9,11 @@
 
 namespace mayfly {
 
-// Everything that one vCPU is, in KVM's own structures: a value. Which of them a host lacks is in
-// the flags.
+// Everything that one vCPU is, in KVM's own structures: a value.
 struct VcpuState {
   uint32_t id = 0;
   uint32_t tsc_khz = 0;
   uint32_t mp_state = 0;
-  bool has_xcrs = false;
   std::vector<kvm_cpuid_entry2> cpuid;
   kvm_regs registers{};
   kvm_sregs system{};
@@ -32,7 +30,6 @@ struct VcpuState {
     visit("id", &VcpuState::id);
     visit("tsc_khz", &VcpuState::tsc_khz);
     visit("mp_state", &VcpuState::mp_state);
-    visit("has_xcrs", &VcpuState::has_xcrs);
     visit("cpuid", &VcpuState::cpuid);
     visit("registers", &VcpuState::registers);
     visit("system", &VcpuState::system);

@@ -187,7 +187,7 @@ Result<void> FunctionMachine::SaveSnapshot(const std::string& directory, Manifes
   if (!channel_.quiet()) {
     return Fail(ErrorCode::kGuest, "snapshot: the guest rang its doorbell with frames under way");
   }
-  manifest.function.emplace();
+  if (!manifest.function) manifest.function.emplace();
   manifest.function->description = Serialize(description_);
   const MachineState state = TRY(machine_->Save());
   return WriteSnapshot(directory, std::move(manifest), state, machine_->memory(), stamps);
