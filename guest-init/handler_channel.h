@@ -31,11 +31,13 @@ struct HandlerError {
 };
 
 // What a handler's side tells the session. Calls come on the loop's thread, never from within a
-// call of the session's to the channel's Deliver().
+// call of the session's to the channel.
 class HandlerObserver {
  public:
   virtual ~HandlerObserver() = default;
   virtual void OnHandlerReady() = 0;
+  // Ends a PrepareSnapshot() that has not returned true.
+  virtual void OnHandlerPrepared() = 0;
   virtual void OnHandlerAnswer(std::vector<uint8_t> answer) = 0;
   virtual void OnHandlerError(HandlerError error) = 0;
   // It cannot be reached any more, though its process may still be there.
@@ -48,6 +50,13 @@ class HandlerChannel {
   virtual ~HandlerChannel() = default;
   // Hands over an event. The previous one was answered.
   virtual void Deliver(const Invocation& invocation) = 0;
+  // True if the handler takes no event before it was restored from a snapshot.
+  [[nodiscard]] virtual bool awaits_restore() const = 0;
+  // Brings the handler to where it can be snapshotted. True if it is there; otherwise
+  // OnHandlerPrepared() or OnHandlerError() follows.
+  virtual bool PrepareSnapshot() = 0;
+  // Tells the handler that another life of its machine has begun. Events can be delivered at once.
+  virtual void Restored() = 0;
   // Takes what a handler that has ended wrote before its end.
   virtual void Drain() = 0;
 };

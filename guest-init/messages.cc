@@ -159,10 +159,11 @@ std::string HelloJson() {
   return json.Finish();
 }
 
-std::string ReadyJson(uint64_t boot_us, uint64_t load_us) {
+std::string ReadyJson(uint64_t boot_us, uint64_t load_us, bool awaits_restore) {
   JsonWriter json;
   json.Integer("boot_us", boot_us);
   json.Integer("load_us", load_us);
+  json.Bool("awaits_restore", awaits_restore);
   return json.Finish();
 }
 

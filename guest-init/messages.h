@@ -61,7 +61,7 @@ struct Usage {
 };
 
 std::string HelloJson();
-std::string ReadyJson(uint64_t boot_us, uint64_t load_us);
+std::string ReadyJson(uint64_t boot_us, uint64_t load_us, bool awaits_restore);
 std::string DoneJson(const Usage& usage);
 std::string ErrorJson(const HandlerError& error, const Usage& usage);
 

@@ -42,16 +42,44 @@ void NativeChannel::Deliver(const Invocation& invocation) {
   header.type = MAYFLY_NATIVE_INVOKE;
   header.length = sizeof(invoke) + invocation.request_id.size() + invocation.trace_id.size() +
                   invocation.client_context.size() + invocation.event->size();
-  output_.clear();
-  output_.reserve(sizeof(header) + static_cast<size_t>(header.length) - invocation.event->size());
   Append(output_, BytesOf(header));
   Append(output_, BytesOf(invoke));
   Append(output_, AsBytes(invocation.request_id));
   Append(output_, AsBytes(invocation.trace_id));
   Append(output_, AsBytes(invocation.client_context));
   output_event_ = invocation.event;
-  output_sent_ = 0;
   WriteSome();
+}
+
+bool NativeChannel::PrepareSnapshot() {
+  if (hook_ != Hook::kNone) {
+    preparing_ = true;
+    return false;
+  }
+  if ((hooks_ & MAYFLY_NATIVE_HAS_BEFORE_SNAPSHOT) == 0) return true;
+  CallHook(Hook::kBeforeSnapshot, MAYFLY_NATIVE_BEFORE_SNAPSHOT);
+  return false;
+}
+
+void NativeChannel::Restored() {
+  // Who has no hook is not woken up.
+  if ((hooks_ & MAYFLY_NATIVE_HAS_AFTER_RESTORE) == 0) return;
+  CallHook(Hook::kAfterRestore, MAYFLY_NATIVE_AFTER_RESTORE);
+}
+
+void NativeChannel::CallHook(Hook hook, mayfly_native_type message) {
+  hook_ = hook;
+  const mayfly_native_header header{
+      .type = static_cast<uint32_t>(message), .reserved = 0, .length = 0};
+  Append(output_, BytesOf(header));
+  WriteSome();
+}
+
+void NativeChannel::OnHookDone() {
+  const Hook hook = std::exchange(hook_, Hook::kNone);
+  if (hook == Hook::kBeforeSnapshot || (std::exchange(preparing_, false) && PrepareSnapshot())) {
+    observer_->OnHandlerPrepared();
+  }
 }
 
 void NativeChannel::Drain() {
@@ -95,21 +123,24 @@ bool NativeChannel::ReadSome() {
 
 bool NativeChannel::CheckHeader() {
   uint64_t limit = 0;
-  bool due = state_ == State::kRunning;
+  bool due = state_ == State::kRunning && hook_ == Hook::kNone;
   switch (header_.type) {
     case MAYFLY_NATIVE_READY:
       due = state_ == State::kStarting;
-      limit = sizeof(uint32_t);
+      limit = sizeof(mayfly_native_ready);
       break;
     case MAYFLY_NATIVE_ANSWER:
       if (answer_) due = false;
       limit = control::kMaxAnswer;
       break;
     case MAYFLY_NATIVE_FAILED:
-      due = state_ == State::kStarting || state_ == State::kRunning;
+      due = state_ != State::kIdle || hook_ != Hook::kNone;
       limit = kMaxFailure;
       break;
     case MAYFLY_NATIVE_DONE:
+      break;
+    case MAYFLY_NATIVE_HOOK_DONE:
+      due = hook_ != Hook::kNone;
       break;
     default:
       due = false;
@@ -135,18 +166,15 @@ void NativeChannel::OnMessage() {
   std::vector<uint8_t> payload = std::exchange(payload_, {});
   switch (header_.type) {
     case MAYFLY_NATIVE_READY:
-      if (payload.size() != sizeof(uint32_t) ||
-          LoadLe<uint32_t>(payload) != MAYFLY_NATIVE_VERSION) {
-        return Break("the handler's process speaks another version of the native protocol");
-      }
-      state_ = State::kIdle;
-      return observer_->OnHandlerReady();
+      return OnReady(payload);
     case MAYFLY_NATIVE_ANSWER:
       answer_ = std::move(payload);
       return;
     case MAYFLY_NATIVE_FAILED:
       payload_ = std::move(payload);
       return OnFailed();
+    case MAYFLY_NATIVE_HOOK_DONE:
+      return OnHookDone();
     default: {  // MAYFLY_NATIVE_DONE: CheckHeader() lets nothing else through.
       // Done before it has taken the whole event: the rest would be read as the next one.
       if (!output_.empty()) return Break("the handler answered before it had read its event");
@@ -156,6 +184,17 @@ void NativeChannel::OnMessage() {
       return observer_->OnHandlerAnswer(std::move(answer));
     }
   }
+}
+
+void NativeChannel::OnReady(std::span<const uint8_t> payload) {
+  mayfly_native_ready ready{};
+  if (payload.size() == sizeof(ready)) ready = LoadLe<mayfly_native_ready>(payload);
+  if (ready.version != MAYFLY_NATIVE_VERSION) {
+    return Break("the handler's process speaks another version of the native protocol");
+  }
+  hooks_ = ready.hooks;
+  state_ = State::kIdle;
+  observer_->OnHandlerReady();
 }
 
 void NativeChannel::OnFailed() {
@@ -169,8 +208,13 @@ void NativeChannel::OnFailed() {
   }
   HandlerError error{std::string(text.substr(0, lengths.type_length)),
                      std::string(text.substr(lengths.type_length))};
-  error.reusable = true;
   answer_.reset();
+  // A handler that is half restored, say, takes no event.
+  if (hook_ != Hook::kNone) {
+    Close();
+    return observer_->OnHandlerError(std::move(error));
+  }
+  error.reusable = true;
   if (state_ == State::kRunning) state_ = State::kIdle;
   observer_->OnHandlerError(std::move(error));
 }
@@ -184,9 +228,11 @@ void NativeChannel::WriteSome() {
   while (state_ != State::kClosed && !output_.empty()) {
     const size_t head_sent = std::min(output_sent_, output_.size());
     const size_t event_sent = output_sent_ - head_sent;
-    std::array<iovec, 2> pieces{iovec{output_.data() + head_sent, output_.size() - head_sent},
-                                iovec{const_cast<uint8_t*>(output_event_->data()) + event_sent,
-                                      output_event_->size() - event_sent}};
+    const std::span<const uint8_t> event =
+        output_event_ ? std::span(*output_event_) : std::span<const uint8_t>();
+    std::array<iovec, 2> pieces{
+        iovec{output_.data() + head_sent, output_.size() - head_sent},
+        iovec{const_cast<uint8_t*>(event.data()) + event_sent, event.size() - event_sent}};
     msghdr message{};
     message.msg_iov = pieces.data();
     message.msg_iovlen = pieces.size();
@@ -195,9 +241,10 @@ void NativeChannel::WriteSome() {
     // Anything else than a full socket shows on the reading side as well, and is handled there.
     if (count < 0) break;
     output_sent_ += static_cast<size_t>(count);
-    if (output_sent_ == output_.size() + output_event_->size()) {
+    if (output_sent_ == output_.size() + event.size()) {
       output_.clear();
       output_event_.reset();
+      output_sent_ = 0;
     }
   }
   if (state_ == State::kClosed) return;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -24,10 +25,14 @@ class NativeChannel final : public HandlerChannel {
   NativeChannel& operator=(const NativeChannel&) = delete;
 
   void Deliver(const Invocation& invocation) override;
+  [[nodiscard]] bool awaits_restore() const override { return false; }
+  bool PrepareSnapshot() override;
+  void Restored() override;
   void Drain() override;
 
  private:
   enum class State { kStarting, kIdle, kRunning, kClosed };
+  enum class Hook { kNone, kBeforeSnapshot, kAfterRestore };
 
   NativeChannel(UniqueFd socket, EventLoop* loop, HandlerObserver* observer)
       : socket_(std::move(socket)), loop_(loop), observer_(observer) {}
@@ -37,6 +42,9 @@ class NativeChannel final : public HandlerChannel {
   // False if the message may not come now, or is too long; the observer knows then.
   bool CheckHeader();
   void OnMessage();
+  void OnReady(std::span<const uint8_t> payload);
+  void CallHook(Hook hook, mayfly_native_type message);
+  void OnHookDone();
   void OnFailed();
   void Break(const char* what);
   void WriteSome();
@@ -47,6 +55,9 @@ class NativeChannel final : public HandlerChannel {
   HandlerObserver* observer_;
   EventLoop::WatchId watch_ = 0;
   State state_ = State::kStarting;
+  uint32_t hooks_ = 0;       // That the handler has.
+  Hook hook_ = Hook::kNone;  // That it is in; in kIdle, or in kRunning before it takes the event.
+  bool preparing_ = false;   // A PrepareSnapshot() waits for the end of hook_.
 
   // The message that is coming in.
   mayfly_native_header header_{};

@@ -55,6 +55,8 @@ RuntimeApi::Call RuntimeApi::CallOf(std::string_view target, std::string_view& r
   target.remove_prefix(kPrefix.size());
   if (target == "ping") return Call::kPing;
   if (target == "runtime/init/error") return Call::kInitError;
+  if (target == "runtime/restore/next") return Call::kRestoreNext;
+  if (target == "runtime/restore/error") return Call::kRestoreError;
   if (target == "runtime/invocation/next") return Call::kNext;
   if (!target.starts_with(kInvocationPrefix)) return Call::kUnknown;
   target.remove_prefix(kInvocationPrefix.size());
@@ -65,17 +67,34 @@ RuntimeApi::Call RuntimeApi::CallOf(std::string_view target, std::string_view& r
   return what == "response" ? Call::kResponse : what == "error" ? Call::kError : Call::kUnknown;
 }
 
+bool RuntimeApi::IsDue(Call call) const {
+  switch (call) {
+    case Call::kNext:
+      return state_ != State::kRestorable;
+    case Call::kResponse:
+    case Call::kError:
+      return state_ == State::kRunning;
+    case Call::kInitError:
+      return state_ == State::kStarted && !answering_;
+    case Call::kRestoreNext:
+      return snapshot_ && (state_ == State::kStarted || state_ == State::kRestorable);
+    case Call::kRestoreError:
+      return state_ == State::kRestoring && !answering_;
+    default:
+      return true;
+  }
+}
+
 std::optional<HttpResponse> RuntimeApi::RefusalFor(Call call, std::string_view method,
                                                    std::string_view request_id,
                                                    const HttpRequest& request) const {
   if (call == Call::kUnknown) return ErrorResponse(404, "NotFound", "no such resource");
-  const bool is_get = call == Call::kNext || call == Call::kPing;
+  const bool is_get = call == Call::kNext || call == Call::kRestoreNext || call == Call::kPing;
   if (method != (is_get ? "GET" : "POST")) {
     return ErrorResponse(405, "MethodNotAllowed", "the resource does not have this method");
   }
-  if (call == Call::kInitError && (state_ != State::kStarted || answering_)) return InvalidState();
+  if (!IsDue(call)) return InvalidState();
   if (call != Call::kResponse && call != Call::kError) return std::nullopt;
-  if (state_ != State::kRunning) return InvalidState();
   if (request_id != invocation_->request_id) {
     return ErrorResponse(400, "InvalidRequestID", "Invalid request ID");
   }
@@ -94,7 +113,8 @@ HttpService::Head RuntimeApi::OnHead(ConnectionId connection, const HttpRequest&
   head.refusal = RefusalFor(call, request.method, request_id, request);
   if (head.refusal) return head;
   head.body_limit = kNoBody;
-  if (call == Call::kResponse || call == Call::kError || call == Call::kInitError) {
+  if (call == Call::kResponse || call == Call::kError || call == Call::kInitError ||
+      call == Call::kRestoreError) {
     head.body_limit = control::kMaxAnswer;
     answering_ = connection;
   }
@@ -103,15 +123,18 @@ HttpService::Head RuntimeApi::OnHead(ConnectionId connection, const HttpRequest&
 
 void RuntimeApi::OnRequest(ConnectionId connection, HttpRequest request) {
   std::string_view request_id;
-  switch (CallOf(request.target, request_id)) {
+  const Call call = CallOf(request.target, request_id);
+  switch (call) {
     case Call::kNext:
       return OnNext(connection);
+    case Call::kRestoreNext:
+      return OnRestoreNext(connection);
     case Call::kResponse:
       return OnResponse(connection, std::move(request));
     case Call::kError:
-      return OnError(connection, std::move(request), /*at_start=*/false);
     case Call::kInitError:
-      return OnError(connection, std::move(request), /*at_start=*/true);
+    case Call::kRestoreError:
+      return OnError(connection, call, std::move(request));
     default:
       return server_.Respond(connection, StatusOk(200));
   }
@@ -140,6 +163,7 @@ HttpResponse RuntimeApi::OnBadBody(ConnectionId connection, const HttpRequest& /
 
 void RuntimeApi::OnClosed(ConnectionId connection) {
   std::erase(waiting_, connection);
+  std::erase(restorable_, connection);
   if (answering_ == connection) {
     answering_.reset();
     if (state_ == State::kRunning) DeliverToWaiting();
@@ -151,8 +175,42 @@ void RuntimeApi::OnNext(ConnectionId connection) {
   if (state_ == State::kStarted) {
     state_ = State::kWaiting;
     observer_->OnHandlerReady();
+  } else if (state_ == State::kRestoring) {
+    state_ = State::kWaiting;
   }
   DeliverToWaiting();
+  TellIfPrepared();
+}
+
+void RuntimeApi::OnRestoreNext(ConnectionId connection) {
+  restorable_.push_back(connection);
+  if (state_ == State::kStarted) {
+    state_ = State::kRestorable;
+    observer_->OnHandlerReady();
+  }
+  TellIfPrepared();
+}
+
+bool RuntimeApi::at_rest() const {
+  return (state_ == State::kWaiting && !waiting_.empty()) || !restorable_.empty();
+}
+
+bool RuntimeApi::PrepareSnapshot() {
+  preparing_ = !at_rest();
+  return !preparing_;
+}
+
+void RuntimeApi::TellIfPrepared() {
+  if (!preparing_ || !at_rest()) return;
+  preparing_ = false;
+  observer_->OnHandlerPrepared();
+}
+
+void RuntimeApi::Restored() {
+  if (state_ == State::kRestorable) state_ = State::kRestoring;
+  for (const ConnectionId connection : std::exchange(restorable_, {})) {
+    server_.Respond(connection, HttpResponse{});
+  }
 }
 
 void RuntimeApi::Deliver(const Invocation& invocation) {
@@ -199,13 +257,18 @@ void RuntimeApi::OnResponse(ConnectionId connection, HttpRequest request) {
       ErrorFrom(error_type, DecodeBase64(request.Trailer("Lambda-Runtime-Function-Error-Body"))));
 }
 
-void RuntimeApi::OnError(ConnectionId connection, HttpRequest request, bool at_start) {
+void RuntimeApi::OnError(ConnectionId connection, Call call, HttpRequest request) {
   answering_.reset();
-  state_ = at_start ? State::kFailed : State::kWaiting;
+  state_ = call == Call::kError ? State::kWaiting : State::kFailed;
   invocation_.reset();
   server_.Respond(connection, StatusOk(202));
-  observer_->OnHandlerError(
-      ErrorFrom(request.Header("Lambda-Runtime-Function-Error-Type"), std::move(request.body)));
+  const std::string_view type = request.Header("Lambda-Runtime-Function-Error-Type");
+  HandlerError error = ErrorFrom(type, std::move(request.body));
+  error.reusable = call == Call::kError;
+  if (call == Call::kRestoreError) {
+    error.type = type.empty() ? "Runtime.AfterRestoreError" : NormalizedErrorType(type);
+  }
+  observer_->OnHandlerError(std::move(error));
 }
 
 }  // namespace mayfly::init

@@ -114,7 +114,7 @@ Result<void> Session::StartHandler() {
     handler_ = TRY(NativeChannel::Create(std::move(ours), loop_, this));
     command.arguments = {place.runner, place.task_directory + "/" + function_.handler};
   } else {
-    auto api = std::make_unique<RuntimeApi>(loop_, this);
+    auto api = std::make_unique<RuntimeApi>(loop_, this, function_.snapshot);
     port = TRY(api->Listen(place.runtime_api_port));
     handler_ = std::move(api);
     command.arguments = {place.task_directory + "/bootstrap"};
@@ -132,7 +132,8 @@ void Session::OnHandlerReady() {
   logs_.Drain();
   state_ = State::kIdle;
   channel_->Send(FrameType::kReady, 0,
-                 AsBytes(ReadyJson(MicrosecondsSinceBoot(), MicrosecondsSince(started_))));
+                 AsBytes(ReadyJson(MicrosecondsSinceBoot(), MicrosecondsSince(started_),
+                                   handler_->awaits_restore())));
 }
 
 void Session::OnInvoke(const Frame& frame) {
@@ -171,6 +172,11 @@ void Session::DeliverEvent() {
   state_ = State::kRunning;
   started_ = EventLoop::Clock::now();
   invocation_->event = std::make_shared<const std::vector<uint8_t>>(std::exchange(event_, {}));
+  if (handler_->awaits_restore()) {
+    HandlerError error{"Runtime.AwaitsRestore", "the handler takes events after a snapshot only"};
+    error.reusable = true;
+    return OnHandlerError(std::move(error));
+  }
   handler_->Deliver(*invocation_);
 }
 
@@ -178,6 +184,13 @@ void Session::OnSnapshot() {
   if (state_ == State::kFailed) return SendError(0, *failure_);
   if (state_ != State::kIdle) return OnProtocolError("a snapshot frame that was not due");
   state_ = State::kPreparing;
+  SetDeadline(function_.init_timeout_ms);
+  if (handler_->PrepareSnapshot()) OnHandlerPrepared();
+}
+
+void Session::OnHandlerPrepared() {
+  if (state_ != State::kPreparing) return;
+  ClearDeadline();
   PassSnapshotPoint();
 }
 
@@ -215,6 +228,7 @@ void Session::Resume(const std::vector<NetworkInterface>& network) {
   const Result<void> resumed = platform_->Resume(network);
   if (!resumed) return FailRestore(resumed.error());
   state_ = State::kIdle;
+  handler_->Restored();
 }
 
 void Session::FailRestore(const Error& why) {
@@ -277,6 +291,10 @@ void Session::OnDeadline() {
   if (state_ == State::kStarting) {
     return FailMachine(
         {"Runtime.InitTimeout", "the start of the handler " + TimedOut(deadline_ms_)});
+  }
+  if (state_ == State::kPreparing) {
+    return FailMachine({"Runtime.BeforeSnapshotError",
+                        "getting ready for the snapshot " + TimedOut(deadline_ms_)});
   }
   FailMachine({"Function.Timeout", TimedOut(deadline_ms_)});
 }

@@ -38,6 +38,7 @@ class Session final : public HandlerObserver {
   void Log(std::string_view line);
 
   void OnHandlerReady() override;
+  void OnHandlerPrepared() override;
   void OnHandlerAnswer(std::vector<uint8_t> answer) override;
   void OnHandlerError(HandlerError error) override;
   void OnHandlerGone() override;

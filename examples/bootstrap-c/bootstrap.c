@@ -90,21 +90,28 @@ static struct event ReceiveResponse(int fd) {
   return event;
 }
 
+static struct event Get(int fd, const char* api, const char* what) {
+  char head[512];
+  const int size = snprintf(head, sizeof(head),
+                            "GET /2018-06-01/runtime/%s HTTP/1.1\r\nHost: %s\r\n\r\n", what, api);
+  SendAll(fd, head, (size_t)size);
+  return ReceiveResponse(fd);
+}
+
 int main(void) {
   const char* api = getenv("AWS_LAMBDA_RUNTIME_API");
   if (api == NULL) Die("AWS_LAMBDA_RUNTIME_API is not set");
   const int fd = Connect(api);
+  const char* start = getenv("AWS_LAMBDA_INITIALIZATION_TYPE");
+  // A snapshot is taken while we wait here: the answer comes once for each of its lives.
+  if (start != NULL && strcmp(start, "snap-start") == 0) free(Get(fd, api, "restore/next").data);
   while (1) {
+    struct event event = Get(fd, api, "invocation/next");
     char head[512];
-    int size =
-        snprintf(head, sizeof(head),
-                 "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: %s\r\n\r\n", api);
-    SendAll(fd, head, (size_t)size);
-    struct event event = ReceiveResponse(fd);
-    size = snprintf(head, sizeof(head),
-                    "POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\n"
-                    "Host: %s\r\nContent-Length: %zu\r\n\r\n",
-                    event.request_id, api, event.size);
+    const int size = snprintf(head, sizeof(head),
+                              "POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\n"
+                              "Host: %s\r\nContent-Length: %zu\r\n\r\n",
+                              event.request_id, api, event.size);
     SendAll(fd, head, (size_t)size);
     SendAll(fd, event.data, event.size);
     free(event.data);

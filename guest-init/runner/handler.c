@@ -19,6 +19,13 @@
 // Exit statuses for what cannot be said over the socket, because it is gone.
 enum { kExitUsage = 64, kExitSocket = 74 };
 
+// What the shared object defines; the hooks are NULL if it has none.
+struct functions {
+  int (*handler)(const struct mayfly_event*, struct mayfly_answer*);
+  int (*before_snapshot)(void);
+  int (*after_restore)(void);
+};
+
 // A mayfly_answer with what belongs to it.
 struct invocation {
   struct mayfly_answer answer;
@@ -79,7 +86,7 @@ static void SendFailure(const char* type, const char* message) {
   WriteAll(pieces, 4);
 }
 
-static _Noreturn void FailStart(const char* type, const char* message) {
+static _Noreturn void FailAndExit(const char* type, const char* message) {
   SendFailure(type, message);
   exit(1);
 }
@@ -107,16 +114,14 @@ static int Fail(struct mayfly_answer* answer, const char* type, const char* mess
 
 static const struct mayfly_answer_functions kAnswerFunctions = {.reply = &Reply, .fail = &Fail};
 
-// Takes one event and calls the handler with it.
-static void Serve(int (*handler)(const struct mayfly_event*, struct mayfly_answer*)) {
-  struct mayfly_native_header header;
+// Takes one event, of which `size` bytes are to come, and calls the handler with it.
+static void Invoke(const struct functions* functions, uint64_t size) {
   struct mayfly_native_invoke invoke;
-  ReadAll(&header, sizeof(header));
-  if (header.type != MAYFLY_NATIVE_INVOKE || header.length < sizeof(invoke)) _exit(kExitSocket);
+  if (size < sizeof(invoke)) _exit(kExitSocket);
   ReadAll(&invoke, sizeof(invoke));
   const size_t strings_size =
       (size_t)invoke.request_id_length + invoke.trace_id_length + invoke.client_context_length;
-  const size_t event_size = header.length - sizeof(invoke) - strings_size;
+  const size_t event_size = size - sizeof(invoke) - strings_size;
   // Every string gets a NUL; so does the event, for handlers that take it for text.
   char* const strings = calloc(1, strings_size + 3);
   uint8_t* const data = malloc(event_size + 1);
@@ -140,7 +145,7 @@ static void Serve(int (*handler)(const struct mayfly_event*, struct mayfly_answe
                                      .data = data,
                                      .size = event_size};
   struct invocation invocation = {.answer = {.functions = &kAnswerFunctions}};
-  const int status = handler(&event, &invocation.answer);
+  const int status = functions->handler(&event, &invocation.answer);
   fflush(NULL);
   if (invocation.failure_type != NULL) {
     SendFailure(invocation.failure_type, invocation.failure_message);
@@ -159,6 +164,33 @@ static void Serve(int (*handler)(const struct mayfly_event*, struct mayfly_answe
   free(data);
 }
 
+static void CallHook(int (*hook)(void), const char* error_type, const char* error) {
+  if (hook() != 0) FailAndExit(error_type, error);
+  fflush(NULL);
+  Send(MAYFLY_NATIVE_HOOK_DONE, NULL, 0);
+}
+
+// Does what the next message asks for. Init asks for hooks only that there are.
+static void Serve(const struct functions* functions) {
+  struct mayfly_native_header header;
+  ReadAll(&header, sizeof(header));
+  switch (header.type) {
+    case MAYFLY_NATIVE_INVOKE:
+      Invoke(functions, header.length);
+      break;
+    case MAYFLY_NATIVE_BEFORE_SNAPSHOT:
+      CallHook(functions->before_snapshot, "Runtime.BeforeSnapshotError",
+               "mayfly_before_snapshot() of the handler failed");
+      break;
+    case MAYFLY_NATIVE_AFTER_RESTORE:
+      CallHook(functions->after_restore, "Runtime.AfterRestoreError",
+               "mayfly_after_restore() of the handler failed");
+      break;
+    default:
+      _exit(kExitSocket);
+  }
+}
+
 int main(int argc, char** argv) {
   if (argc != 2) {
     fputs("usage: mayfly-handler SHARED-OBJECT (started by mayfly-init)\n", stderr);
@@ -168,25 +200,29 @@ int main(int argc, char** argv) {
   setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 
   void* const object = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
-  if (object == NULL) FailStart("Runtime.ImportHandlerError", dlerror());
+  if (object == NULL) FailAndExit("Runtime.ImportHandlerError", dlerror());
   const uint32_t* const version = dlsym(object, "mayfly_abi_version");
   if (version == NULL || *version != MAYFLY_ABI_VERSION) {
-    FailStart("Runtime.ImportHandlerError",
-              version == NULL ? "the shared object does not define mayfly_abi_version"
-                              : "the shared object was built for another version of the ABI");
+    FailAndExit("Runtime.ImportHandlerError",
+                version == NULL ? "the shared object does not define mayfly_abi_version"
+                                : "the shared object was built for another version of the ABI");
   }
   // POSIX lets dlsym() stand for functions too; ISO C has no conversion for it.
-  int (*handler)(const struct mayfly_event*, struct mayfly_answer*) = NULL;
+  struct functions functions = {0};
   int (*start)(void) = NULL;
-  *(void**)&handler = dlsym(object, "mayfly_handler");
+  *(void**)&functions.handler = dlsym(object, "mayfly_handler");
+  *(void**)&functions.before_snapshot = dlsym(object, "mayfly_before_snapshot");
+  *(void**)&functions.after_restore = dlsym(object, "mayfly_after_restore");
   *(void**)&start = dlsym(object, "mayfly_init");
-  if (handler == NULL) {
-    FailStart("Runtime.HandlerNotFound", "the shared object does not define mayfly_handler");
+  if (functions.handler == NULL) {
+    FailAndExit("Runtime.HandlerNotFound", "the shared object does not define mayfly_handler");
   }
   if (start != NULL && start() != 0) {
-    FailStart("Runtime.InitError", "mayfly_init() of the handler failed");
+    FailAndExit("Runtime.InitError", "mayfly_init() of the handler failed");
   }
-  const uint32_t protocol = MAYFLY_NATIVE_VERSION;
-  Send(MAYFLY_NATIVE_READY, &protocol, sizeof(protocol));
-  while (true) Serve(handler);
+  struct mayfly_native_ready ready = {.version = MAYFLY_NATIVE_VERSION};
+  if (functions.before_snapshot != NULL) ready.hooks |= MAYFLY_NATIVE_HAS_BEFORE_SNAPSHOT;
+  if (functions.after_restore != NULL) ready.hooks |= MAYFLY_NATIVE_HAS_AFTER_RESTORE;
+  Send(MAYFLY_NATIVE_READY, &ready, sizeof(ready));
+  while (true) Serve(&functions);
 }

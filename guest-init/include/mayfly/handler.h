@@ -81,11 +81,18 @@ MAYFLY_EXPORT int mayfly_handler(const struct mayfly_event* event, struct mayfly
 MAYFLY_EXPORT int mayfly_init(void);
 
 /*
- * Optional, and not called by version 1 yet: before a snapshot of the machine is taken, and in each
- * clone after it was restored. What must differ between clones (connections, random seeds, ids)
- * belongs into the second.
+ * Optional: called before a snapshot of the machine is taken, between two events. Connections that
+ * no clone can go on with are best closed here. Anything but 0: there is no snapshot, and the
+ * machine fails with Runtime.BeforeSnapshotError.
  */
 MAYFLY_EXPORT int mayfly_before_snapshot(void);
+
+/*
+ * Optional: called in each life of the snapshot, before its first event and in that event's time.
+ * What must differ between clones (connections, random seeds, ids, times) belongs here; the
+ * kernel's random numbers and clock are this life's own by then. Anything but 0: the handler ends
+ * and the event fails with Runtime.AfterRestoreError.
+ */
 MAYFLY_EXPORT int mayfly_after_restore(void);
 
 #ifdef __cplusplus

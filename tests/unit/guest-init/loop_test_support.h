@@ -59,6 +59,7 @@ inline Invocation MakeInvocation(const std::string& request_id, std::string_view
 // Writes down what a channel tells its session.
 struct RecordingObserver final : HandlerObserver {
   void OnHandlerReady() override { ++ready; }
+  void OnHandlerPrepared() override { ++prepared; }
   void OnHandlerAnswer(std::vector<uint8_t> answer) override {
     answers.push_back(std::move(answer));
   }
@@ -66,6 +67,7 @@ struct RecordingObserver final : HandlerObserver {
   void OnHandlerGone() override { ++gone; }
 
   int ready = 0;
+  int prepared = 0;
   int gone = 0;
   std::vector<std::vector<uint8_t>> answers;
   std::vector<HandlerError> errors;

@@ -30,12 +30,13 @@ class NativeChannelTest : public testing::Test {
     SendHeader(type, payload.size());
     Send(AsBytes(payload));
   }
-  void SendReady() {
-    SendHeader(MAYFLY_NATIVE_READY, sizeof(uint32_t));
-    Send(BytesOf(MAYFLY_NATIVE_VERSION));
+  void SendReady(uint32_t version, uint32_t hooks) {
+    const mayfly_native_ready ready{version, hooks};
+    SendHeader(MAYFLY_NATIVE_READY, sizeof(ready));
+    Send(BytesOf(ready));
   }
-  void Start() {
-    SendReady();
+  void Start(uint32_t hooks = 0) {
+    SendReady(MAYFLY_NATIVE_VERSION, hooks);
     ASSERT_TRUE(RunUntil(*loop_, [this] { return observer_.ready == 1; }));
   }
   void StartAndDeliver() {
@@ -43,6 +44,13 @@ class NativeChannelTest : public testing::Test {
     channel_->Deliver(MakeInvocation("r1", "hello"));
     std::array<uint8_t, 512> message;
     ASSERT_GT(::recv(handler_.get(), message.data(), message.size(), 0), 0);
+  }
+  // The type of a message that init has sent; 0 if there is none.
+  uint32_t SentType() {
+    mayfly_native_header header{};
+    return ::recv(handler_.get(), &header, sizeof(header), MSG_DONTWAIT) == sizeof(header)
+               ? header.type
+               : 0;
   }
   // The one error that the channel reports.
   HandlerError Error() {
@@ -94,8 +102,7 @@ TEST_F(NativeChannelTest, FailureHasTypeAndMessage) {
 }
 
 TEST_F(NativeChannelTest, AnotherVersionIsRefused) {
-  SendHeader(MAYFLY_NATIVE_READY, sizeof(uint32_t));
-  Send(BytesOf(MAYFLY_NATIVE_VERSION + 1));
+  SendReady(MAYFLY_NATIVE_VERSION + 1, 0);
   EXPECT_EQ(Error().type, "Runtime.InvalidHandlerMessage");
 }
 
@@ -145,6 +152,68 @@ TEST_F(NativeChannelTest, UnknownTypeAndReservedBitsAreRefused) {
 TEST_F(NativeChannelTest, ReservedBitsAreRefused) {
   StartAndDeliver();
   SendHeader(MAYFLY_NATIVE_DONE, 0, 1);
+  EXPECT_EQ(Error().type, "Runtime.InvalidHandlerMessage");
+}
+
+TEST_F(NativeChannelTest, HandlerWithoutHooksIsNotWoken) {
+  Start();
+  EXPECT_TRUE(channel_->PrepareSnapshot());
+  channel_->Restored();
+  EXPECT_EQ(SentType(), 0U);
+}
+
+TEST_F(NativeChannelTest, SnapshotWaitsForTheHook) {
+  Start(MAYFLY_NATIVE_HAS_BEFORE_SNAPSHOT);
+  EXPECT_FALSE(channel_->PrepareSnapshot());
+  EXPECT_EQ(SentType(), MAYFLY_NATIVE_BEFORE_SNAPSHOT);
+  EXPECT_EQ(observer_.prepared, 0);
+  SendHeader(MAYFLY_NATIVE_HOOK_DONE, 0);
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return observer_.prepared == 1; }));
+}
+
+TEST_F(NativeChannelTest, EventFollowsTheHookAtOnce) {
+  Start(MAYFLY_NATIVE_HAS_AFTER_RESTORE);
+  channel_->Restored();
+  channel_->Deliver(MakeInvocation("r1", "hello"));
+  EXPECT_EQ(SentType(), MAYFLY_NATIVE_AFTER_RESTORE);
+  EXPECT_EQ(SentType(), MAYFLY_NATIVE_INVOKE);
+  SendHeader(MAYFLY_NATIVE_HOOK_DONE, 0);
+  SendMessage(MAYFLY_NATIVE_ANSWER, "world");
+  SendMessage(MAYFLY_NATIVE_DONE, "");
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return observer_.answers.size() == 1; }));
+}
+
+TEST_F(NativeChannelTest, SnapshotWaitsForTheHookOfTheRestoreBefore) {
+  Start(MAYFLY_NATIVE_HAS_AFTER_RESTORE);
+  channel_->Restored();
+  EXPECT_FALSE(channel_->PrepareSnapshot());
+  SendHeader(MAYFLY_NATIVE_HOOK_DONE, 0);
+  EXPECT_TRUE(RunUntil(*loop_, [this] { return observer_.prepared == 1; }));
+}
+
+TEST_F(NativeChannelTest, FailedHookEndsTheHandler) {
+  Start(MAYFLY_NATIVE_HAS_AFTER_RESTORE);
+  channel_->Restored();
+  const mayfly_native_error lengths{4, 7};
+  SendHeader(MAYFLY_NATIVE_FAILED, sizeof(lengths) + 11);
+  Send(BytesOf(lengths));
+  Send(AsBytes("Typemessage"));
+  const HandlerError error = Error();
+  EXPECT_EQ(error.type, "Type");
+  EXPECT_FALSE(error.reusable);
+}
+
+TEST_F(NativeChannelTest, AnswerInsteadOfTheHooksEndIsRefused) {
+  Start(MAYFLY_NATIVE_HAS_AFTER_RESTORE);
+  channel_->Restored();
+  channel_->Deliver(MakeInvocation("r1", "hello"));
+  SendMessage(MAYFLY_NATIVE_ANSWER, "world");
+  EXPECT_EQ(Error().type, "Runtime.InvalidHandlerMessage");
+}
+
+TEST_F(NativeChannelTest, EndOfAHookThatWasNotCalledIsRefused) {
+  Start(MAYFLY_NATIVE_HAS_AFTER_RESTORE);
+  SendHeader(MAYFLY_NATIVE_HOOK_DONE, 0);
   EXPECT_EQ(Error().type, "Runtime.InvalidHandlerMessage");
 }
 

@@ -9,6 +9,7 @@ namespace mayfly::init {
 namespace {
 
 constexpr char kNext[] = "GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: a\r\n\r\n";
+constexpr char kRestoreNext[] = "GET /2018-06-01/runtime/restore/next HTTP/1.1\r\n\r\n";
 constexpr char kPing[] = "GET /2018-06-01/ping HTTP/1.1\r\n\r\n";
 
 std::string Post(const std::string& path, std::string_view body, const std::string& headers = "") {
@@ -18,6 +19,8 @@ std::string Post(const std::string& path, std::string_view body, const std::stri
 
 class RuntimeApiTest : public testing::Test {
  protected:
+  explicit RuntimeApiTest(bool snapshot = false) : api_(loop_.get(), &observer_, snapshot) {}
+
   // A runtime's connection; what it has received is in `received`.
   class Client {
    public:
@@ -84,7 +87,24 @@ class RuntimeApiTest : public testing::Test {
 
   std::unique_ptr<EventLoop> loop_ = MakeLoop();
   RecordingObserver observer_;
-  RuntimeApi api_{loop_.get(), &observer_};
+  RuntimeApi api_;
+};
+
+// In a machine that will be snapshotted.
+class RestorableRuntimeApiTest : public RuntimeApiTest {
+ protected:
+  RestorableRuntimeApiTest() : RuntimeApiTest(/*snapshot=*/true) {}
+
+  // A client that was told of its restore and has not asked for an event yet.
+  Client ConnectAndRestore() {
+    Client client = Connect();
+    client.Send(kRestoreNext);
+    EXPECT_EQ(client.Receive(), "");
+    EXPECT_TRUE(api_.PrepareSnapshot());
+    api_.Restored();
+    EXPECT_EQ(client.Receive(), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    return client;
+  }
 };
 
 TEST_F(RuntimeApiTest, EarlyNextWaitsForTheEvent) {
@@ -356,6 +376,90 @@ TEST_F(RuntimeApiTest, NextOfAClientThatLeftIsForgotten) {
   client.Send(kNext);
   api_.Deliver(MakeInvocation("r1", "hello"));
   EXPECT_TRUE(client.Receive().ends_with("\r\n\r\nhello"));
+}
+
+TEST_F(RuntimeApiTest, RestoreNextIsForbiddenWithoutASnapshot) {
+  Client client = Connect();
+  client.Send(kRestoreNext);
+  EXPECT_TRUE(client.Receive().starts_with("HTTP/1.1 403 "));
+  EXPECT_EQ(observer_.ready, 0);
+}
+
+TEST_F(RestorableRuntimeApiTest, RestoreNextIsReadyAndWaitsForTheRestore) {
+  Client client = Connect();
+  client.Send(kRestoreNext);
+  EXPECT_EQ(client.Receive(), "");
+  EXPECT_EQ(observer_.ready, 1);
+  EXPECT_TRUE(api_.awaits_restore());
+  api_.Restored();
+  EXPECT_EQ(client.Receive(), "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_FALSE(api_.awaits_restore());
+}
+
+TEST_F(RestorableRuntimeApiTest, EventWaitsForTheRuntimesHooks) {
+  Client client = ConnectAndRestore();
+  api_.Deliver(MakeInvocation("r1", "hello"));
+  EXPECT_EQ(client.Receive(), "");
+  client.Send(kNext);
+  EXPECT_TRUE(client.Receive().ends_with("\r\n\r\nhello"));
+  EXPECT_EQ(observer_.ready, 1);
+}
+
+TEST_F(RestorableRuntimeApiTest, RestoreErrorEndsTheHandler) {
+  Client client = ConnectAndRestore();
+  client.Send(Post("restore/error", "{\"errorMessage\":\"m\",\"errorType\":\"ValueError\"}"));
+  EXPECT_TRUE(client.Receive().starts_with("HTTP/1.1 202 "));
+  ASSERT_EQ(observer_.errors.size(), 1U);
+  EXPECT_EQ(observer_.errors[0].type, "Runtime.AfterRestoreError");
+  EXPECT_EQ(observer_.errors[0].message, "m");
+  EXPECT_FALSE(observer_.errors[0].reusable);
+}
+
+TEST_F(RestorableRuntimeApiTest, RestoreErrorHasItsHeadersType) {
+  Client client = ConnectAndRestore();
+  client.Send(
+      Post("restore/error", "{}", "Lambda-Runtime-Function-Error-Type: Function.Stale\r\n"));
+  client.Receive();
+  ASSERT_EQ(observer_.errors.size(), 1U);
+  EXPECT_EQ(observer_.errors[0].type, "Function.Stale");
+}
+
+TEST_F(RestorableRuntimeApiTest, RestoreCallsOutOfTurnAreForbidden) {
+  Client client = Connect();
+  client.Send(Post("restore/error", "{}"));
+  EXPECT_TRUE(client.Receive().starts_with("HTTP/1.1 403 "));
+  client.Send(kRestoreNext);
+  Client other = Connect();
+  other.Send(kNext);
+  EXPECT_TRUE(other.Receive().starts_with("HTTP/1.1 403 "));
+  api_.Restored();
+  EXPECT_TRUE(client.Receive().starts_with("HTTP/1.1 200 "));
+  client.Send(kNext);
+  other.Send(kRestoreNext);
+  EXPECT_TRUE(other.Receive().starts_with("HTTP/1.1 403 "));
+  EXPECT_EQ(observer_.errors.size(), 0U);
+}
+
+TEST_F(RestorableRuntimeApiTest, RuntimeWithoutHooksGoesStraightToItsEvents) {
+  Client client = Connect();
+  client.Send(kNext);
+  EXPECT_EQ(client.Receive(), "");
+  EXPECT_FALSE(api_.awaits_restore());
+  EXPECT_TRUE(api_.PrepareSnapshot());
+  api_.Restored();
+  api_.Deliver(MakeInvocation("r1", "hello"));
+  EXPECT_TRUE(client.Receive().ends_with("\r\n\r\nhello"));
+}
+
+TEST_F(RestorableRuntimeApiTest, SnapshotWaitsForTheRuntimesNextCall) {
+  Client client = ConnectAndTake();
+  client.Send(Post("invocation/r1/response", "world"));
+  client.Receive();
+  EXPECT_FALSE(api_.PrepareSnapshot());
+  EXPECT_EQ(observer_.prepared, 0);
+  client.Send(kNext);
+  EXPECT_EQ(client.Receive(), "");
+  EXPECT_EQ(observer_.prepared, 1);
 }
 
 TEST(NormalizedErrorTypeTest, OnlyTheDocumentedFormPasses) {

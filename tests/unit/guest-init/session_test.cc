@@ -157,6 +157,14 @@ class SessionTest : public testing::Test {
     return Finish(id);
   }
 
+  // Has a snapshot taken, and goes on in its first life.
+  void TakeSnapshot() {
+    platform_->calls.clear();
+    Send(FrameType::kSnapshot, 0, "{}");
+    EXPECT_TRUE(RunUntil(*loop_, [this] { return platform_->calls == "prepare pass resume "; }))
+        << platform_->calls;
+  }
+
   std::unique_ptr<EventLoop> loop_ = MakeLoop();
   UniqueFd host_;
   control::FrameReader reader_;
@@ -329,18 +337,45 @@ TEST_F(SessionTest, MissingObjectIsAnImportError) {
 
 TEST_F(SessionTest, SnapshotIsFollowedByALife) {
   START("echo-c", "native", "handler.so");
-  Send(FrameType::kSnapshot, 0, "{}");
+  TakeSnapshot();
   EXPECT_EQ(Invoke("hello").answer, "hello");
-  EXPECT_EQ(platform_->calls, "prepare pass resume ");
+}
+
+TEST_F(SessionTest, HooksRunBeforeTheSnapshotAndInEachLife) {
+  START("unique-c", "native", "handler.so");
+  const std::string before = Invoke("").answer;
+  TakeSnapshot();
+  const std::string first = Invoke("").answer;
+  TakeSnapshot();
+  const std::string second = Invoke("").answer;
+  EXPECT_TRUE(before.ends_with(" 0 0")) << before;
+  EXPECT_TRUE(first.ends_with(" 1 1")) << first;
+  EXPECT_TRUE(second.ends_with(" 2 2")) << second;
+  EXPECT_NE(before.substr(0, 16), first.substr(0, 16));
+  EXPECT_NE(first.substr(0, 16), second.substr(0, 16));
+}
+
+TEST_F(SessionTest, RuntimeThatAwaitsItsRestoreTakesNoEventBefore) {
+  Boot("bootstrap-c");
+  if (IsSkipped()) return;
+  Send(FrameType::kLoad, 0,
+       R"({"name":"test","kind":"bootstrap","handler":"bootstrap","snapshot":true})");
+  const Frame ready = Next();
+  EXPECT_EQ(ready.type, FrameType::kReady);
+  EXPECT_TRUE(AsText(ready.payload).ends_with("\"awaits_restore\":true}"));
+  ExpectError(Invoke("early"), "Runtime.AwaitsRestore", "");
+  TakeSnapshot();
+  EXPECT_EQ(Invoke("hello").answer, "hello");
+  TakeSnapshot();
+  EXPECT_EQ(Invoke("again").answer, "again");
 }
 
 TEST_F(SessionTest, SecondSnapshotIsLikeTheFirst) {
   START("echo-c", "native", "handler.so");
-  Send(FrameType::kSnapshot, 0, "{}");
+  TakeSnapshot();
   EXPECT_EQ(Invoke("one").answer, "one");
-  Send(FrameType::kSnapshot, 0, "{}");
+  TakeSnapshot();
   EXPECT_EQ(Invoke("two").answer, "two");
-  EXPECT_EQ(platform_->calls, "prepare pass resume prepare pass resume ");
 }
 
 TEST_F(SessionTest, HandlerStaysFrozenUntilTheRestoreFrame) {
