@@ -21,6 +21,9 @@ inline constexpr uint64_t kRestorePageAddress = 0xde000;
 // A 32-bit write to this port of kDoorbellReady: everything is ready for a snapshot.
 inline constexpr uint16_t kDoorbellPort = 0x610;
 inline constexpr uint32_t kDoorbellReady = 1;
+// Any other value is a mark, for measurements: the VMM notes when it came.
+inline constexpr uint32_t kDoorbellBegun = 2;
+inline constexpr uint32_t kDoorbellDone = 3;
 
 // The page's beginning; the rest is zero. Little-endian. The VMM writes it while no vCPU runs, so
 // the guest never sees half of it.

@@ -13,7 +13,12 @@ void Doorbell::Read(uint64_t /*offset*/, std::span<uint8_t> bytes) {
 
 void Doorbell::Write(uint64_t offset, std::span<const uint8_t> bytes) {
   if (offset != 0 || bytes.size() != sizeof(uint32_t)) return;
-  if (LoadLe<uint32_t>(bytes) == kDoorbellReady && rung_) rung_();
+  const auto value = LoadLe<uint32_t>(bytes);
+  if (value != kDoorbellReady) {
+    if (marked_) marked_(value);
+  } else if (rung_) {
+    rung_();
+  }
 }
 
 }  // namespace mayfly

@@ -12,14 +12,17 @@ class Doorbell final : public BusDevice {
  public:
   static constexpr uint64_t kSize = 4;
 
-  // `rung` is called on the vCPU's thread, before its write returns. Before the vCPUs run.
+  // `rung` is called for kDoorbellReady and `marked` for any other value, on the vCPU's thread,
+  // before its write returns. Before the vCPUs run.
   void OnRung(std::function<void()> rung) { rung_ = std::move(rung); }
+  void OnMark(std::function<void(uint32_t)> marked) { marked_ = std::move(marked); }
 
   void Read(uint64_t offset, std::span<uint8_t> bytes) override;
   void Write(uint64_t offset, std::span<const uint8_t> bytes) override;
 
  private:
   std::function<void()> rung_;
+  std::function<void(uint32_t)> marked_;
 };
 
 }  // namespace mayfly

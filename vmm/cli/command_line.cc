@@ -35,6 +35,7 @@ class Parser {
     AddInvokeCommand(app_, invoke_);
     AddVmCommand(app_, vm_);
     AddNetCommand(app_, net_);
+    AddBenchCommand(app_, bench_);
     AddVersionCommand(app_, version_arguments_);
   }
 
@@ -55,6 +56,7 @@ class Parser {
     if (app_.got_subcommand("invoke")) return invoke_;
     if (app_.got_subcommand("vm")) return vm_;
     if (app_.got_subcommand("net")) return net_;
+    if (app_.got_subcommand("bench")) return bench_;
     return version_arguments_;
   }
 
@@ -77,6 +79,7 @@ class Parser {
   InvokeArguments invoke_;
   VmArguments vm_;
   NetArguments net_;
+  BenchArguments bench_;
   VersionArguments version_arguments_;
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/cli/cmd_bench.h"
 #include "vmm/cli/cmd_build.h"
 #include "vmm/cli/cmd_doctor.h"
 #include "vmm/cli/cmd_invoke.h"
@@ -23,7 +24,7 @@ struct HelpText {
 
 using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments,
                              SnapshotArguments, InvokeArguments, VmArguments, NetArguments,
-                             VersionArguments>;
+                             BenchArguments, VersionArguments>;
 
 // Splits the arguments behind the program's name into a subcommand and its options. The values of
 // options are looked at later. Errors are kInvalidArgument, one line.

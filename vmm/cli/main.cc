@@ -4,6 +4,7 @@
 
 #include "vmm/cli/command_line.h"
 #include "vmm/cli/output.h"
+#include "vmm/cli/run_bench.h"
 #include "vmm/cli/run_function.h"
 #include "vmm/cli/run_machine.h"
 #include "vmm/cli/run_restore.h"
@@ -18,6 +19,10 @@ struct Execute {
   int operator()(const DoctorArguments& arguments) const { return RunDoctor(arguments); }
   int operator()(const BuildArguments& arguments) const { return RunBuild(arguments); }
   int operator()(const NetArguments& arguments) const { return RunNet(arguments); }
+  int operator()(const BenchArguments& arguments) const {
+    const auto options = PrepareBench(arguments);
+    return options ? RunBench(*options) : ReportError(options.error());
+  }
   int operator()(const VersionArguments& arguments) const {
     return PrintText(VersionText(arguments));
   }

@@ -97,6 +97,10 @@ class Machine {
   // Has `rung` called, on a vCPU's thread, when the guest says that it is ready for a snapshot. By
   // then every vCPU has been told to pause: Pause() waits for that. Before Resume().
   void OnDoorbell(std::function<void()> rung);
+  // Has `marked` called, on a vCPU's thread, for each mark of the guest's. Before Resume().
+  void OnMark(std::function<void(uint32_t)> marked) {
+    parts_.doorbell->OnMark(std::move(marked));
+  }
   // Fills the restore page, which tells the guest that a new life has begun. While it is paused.
   Result<void> SetRestorePage(const RestorePage& page);
 

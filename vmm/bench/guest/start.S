@@ -1,4 +1,4 @@
-// Entry of the small test guests. They are ELF files with a PVH note, booted like any kernel. Ring 0
+// Entry of the small guests of tests and benches. They are ELF files with a PVH note, booted like any kernel. Ring 0
 // is used only to get to ring 3, where the C code runs with IOPL 3: on a KVM that emulates ring 0
 // that is the difference between 600 ns and 0.3 ns an instruction. The page tables are data, so that
 // no instruction is spent on making them.

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "vmm/bench/restore_bench.h"
+
+namespace mayfly {
+
+// "map", "uffd" or "eager"; with "-lazy" if the working set waits for its faults.
+std::string NameOf(const RestoreCase& what);
+
+// The table that `mayfly bench restore` prints, and its rows as JSON: docs/bench.md.
+std::string RestoreTable(const std::vector<RestoreRow>& rows);
+std::string RestoreJson(const std::vector<RestoreRow>& rows);
+
+}  // namespace mayfly

@@ -1,0 +1,184 @@
+#include "vmm/bench/restore_bench.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <memory>
+#include <optional>
+
+#include "base/mutex.h"
+#include "base/temp_dir.h"
+#include "snapshot/snapshot_directory.h"
+#include "vmm/bench/guest/working_set.h"
+#include "vmm/bench/restore_floor.h"
+#include "vmm/machine/machine_builder.h"
+#include "vmm/machine/new_life.h"
+
+namespace mayfly {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr uint64_t kPage = GuestMemory::kPageSize;
+constexpr std::chrono::seconds kMostSeconds{60};
+
+double Microseconds(Clock::duration duration) {
+  return std::chrono::duration<double, std::micro>(duration).count();
+}
+
+// Two and a half pages a run.
+uint64_t RunsFor(uint32_t mebibytes) { return (uint64_t{mebibytes} << 20) / kPage * 2 / 5; }
+
+WorkingSet WorkingSetOf(uint64_t runs) {
+  WorkingSet set;
+  uint64_t count = 0;
+  for (uint64_t run = 0; run < runs; ++run) {
+    const uint64_t first = WORKING_SET / kPage + run * RUN_STRIDE;
+    for (uint64_t i = 0; i < RUN_PAGES(run); ++i, ++count) {
+      set.Add(static_cast<uint32_t>(first + i), IS_WRITTEN(count));
+    }
+  }
+  set.first_stage = static_cast<uint32_t>(set.runs.size());
+  return set;
+}
+
+// Whoever waits for the guest's marks; the vCPU's thread notes when they come.
+class Marks {
+ public:
+  void Note(uint32_t mark) {
+    const auto now = Clock::now();
+    MutexLock lock(mutex_);
+    if (mark == kDoorbellBegun) begun_ = now;
+    if (mark == kDoorbellDone) done_ = now;
+    if (mark == kDoorbellReady) ready_ = true;
+    changed_.notify_all();
+  }
+
+  Result<void> WaitReady() {
+    return Wait([this]() REQUIRES(mutex_) { return ready_; });
+  }
+  Result<FloorTimes> WaitDone(Clock::time_point start) {
+    TRY(Wait([this]() REQUIRES(mutex_) { return done_.has_value(); }));
+    MutexLock lock(mutex_);
+    return FloorTimes{*begun_ - start, *done_ - start};
+  }
+
+ private:
+  template <class Condition>
+  Result<void> Wait(Condition condition) {
+    const auto deadline = Clock::now() + kMostSeconds;
+    MutexLock lock(mutex_);
+    while (!condition()) {
+      if (changed_.wait_until(mutex_, deadline) == std::cv_status::timeout && !condition()) {
+        return Fail(ErrorCode::kTimeout, "bench: the guest did not ring its doorbell");
+      }
+    }
+    return {};
+  }
+
+  Mutex mutex_;
+  ConditionVariable changed_;
+  bool ready_ GUARDED_BY(mutex_) = false;
+  std::optional<Clock::time_point> begun_ GUARDED_BY(mutex_);
+  std::optional<Clock::time_point> done_ GUARDED_BY(mutex_);
+};
+
+// Boots the guest, lets it fill its working set, and saves it where it rings its doorbell.
+Result<void> MakeSnapshot(const RestoreCase& what, const std::string& guest,
+                          const std::string& directory, const VerifiedStamps& stamps) {
+  MachineConfig config;
+  config.kernel = guest;
+  config.memory_bytes = uint64_t{what.memory_mib} << 20;
+  config.command_line = fmt::format("{}", RunsFor(what.working_set_mib));
+  const auto machine = TRY(MachineBuilder(std::move(config), nullptr).Boot());
+  Marks marks;
+  machine->OnDoorbell([&marks] { marks.Note(kDoorbellReady); });
+  machine->Resume();
+  TRY(marks.WaitReady());
+  machine->Pause();
+  const MachineState state = TRY(machine->Save());
+  return WriteSnapshot(directory, Manifest{}, state, machine->memory(), &stamps);
+}
+
+// One snapshot, restored again and again.
+class Case {
+ public:
+  Case(const RestoreCase& what, std::string directory, const VerifiedStamps* stamps)
+      : what_(what),
+        directory_(std::move(directory)),
+        stamps_(stamps),
+        working_set_(WorkingSetOf(RunsFor(what.working_set_mib))) {}
+
+  Result<void> RunOnce(RestoreRow& row) {
+    const FloorTimes floor = TRY(Floor(nullptr));
+    row.floor_us.push_back(Microseconds(floor.first_instruction));
+    const FloorTimes filled = TRY(Floor(&working_set_));
+    row.working_set_floor_us.push_back(Microseconds(filled.working_set));
+    return Restore(row);
+  }
+
+ private:
+  Result<FloorTimes> Floor(const WorkingSet* working_set) {
+    Snapshot snapshot = TRY(Snapshot::Open(directory_));
+    const MachineState state = snapshot.TakeState();
+    const auto memory = snapshot.TakeMemory();
+    return MeasureFloor(what_, state, memory->fd(), working_set);
+  }
+
+  Result<void> Restore(RestoreRow& row) {
+    Marks marks;
+    const auto start = Clock::now();
+    Snapshot snapshot = TRY(Snapshot::Open(directory_));
+    MemoryOptions options;
+    options.way = what_.way;
+    options.stamps = stamps_;
+    options.manifest = snapshot.manifest_digest();
+    options.pager.run_bytes = what_.run_bytes;
+    if (what_.ahead) options.working_set = &working_set_;
+    RestoredMemory memory = TRY(RestoreMemory(snapshot.TakeMemory(), options));
+    const auto machine = TRY(
+        MachineBuilder(MachineConfig{}, nullptr).Restore(snapshot.TakeState(), std::move(memory)));
+    machine->OnMark([&marks](uint32_t mark) { marks.Note(mark); });
+    machine->OnDoorbell([] {});
+    const RestorePage life = TRY(NewLife());
+    TRY(machine->SetRestorePage(life));
+    machine->Resume();
+    const FloorTimes times = TRY(marks.WaitDone(start));
+    row.first_instruction_us.push_back(Microseconds(times.first_instruction));
+    row.working_set_us.push_back(Microseconds(times.working_set));
+    row.faults.push_back(
+        machine->pager() != nullptr ? static_cast<double>(machine->pager()->fault_count()) : 0);
+    return {};
+  }
+
+  const RestoreCase what_;
+  const std::string directory_;
+  const VerifiedStamps* const stamps_;
+  const WorkingSet working_set_;
+};
+
+}  // namespace
+
+Result<std::vector<RestoreRow>> RunRestoreBench(const std::vector<RestoreCase>& cases,
+                                                const RestoreBenchOptions& options) {
+  const TempDir directory = TRY(TempDir::Create(options.directory + "/mayfly-bench."));
+  const VerifiedStamps stamps = TRY(VerifiedStamps::Open(directory.path() + "/verified"));
+  std::vector<RestoreRow> rows;
+  for (const RestoreCase& what : cases) {
+    const std::string snapshot =
+        fmt::format("{}/{}-{}", directory.path(), what.memory_mib, what.working_set_mib);
+    if (::access(snapshot.c_str(), F_OK) != 0) {
+      TRY(MakeSnapshot(what, options.guest, snapshot, stamps));
+    }
+    Case one(what, snapshot, &stamps);
+    RestoreRow warm_up;
+    TRY(one.RunOnce(warm_up));
+    RestoreRow row{what, {}, {}, {}, {}, {}};
+    for (uint32_t run = 0; run < options.runs; ++run) TRY(one.RunOnce(row));
+    if (options.on_row) options.on_row(row);
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+}  // namespace mayfly

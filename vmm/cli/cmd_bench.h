@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace mayfly {
+
+// `mayfly bench restore` as typed; empty where nothing was.
+struct BenchArguments {
+  std::vector<std::string> memories;
+  std::vector<std::string> ways;
+  std::string working_set = "24";
+  std::string runs = "200";
+  std::string guest_directory;
+  bool json = false;
+};
+
+struct BenchOptions {
+  std::vector<uint32_t> memories_mib;
+  std::vector<std::string> ways;
+  uint32_t working_set_mib = 24;
+  uint32_t runs = 200;
+  std::string guest;
+  bool json = false;
+};
+
+// Declares the subcommand and its own; `arguments` must outlive `app`.
+void AddBenchCommand(CLI::App& app, BenchArguments& arguments);
+
+Result<BenchOptions> PrepareBench(const BenchArguments& arguments);
+
+}  // namespace mayfly
