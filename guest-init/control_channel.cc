@@ -133,7 +133,10 @@ void ControlChannel::WriteSome() {
     if (current_sent_ == current_.size()) current_.clear();
   }
   if (closed_) return;
-  static_cast<void>(loop_->Modify(watch_, EPOLLIN | (current_.empty() ? 0u : uint32_t{EPOLLOUT})));
+  if (wants_output_ != !current_.empty()) {
+    wants_output_ = !wants_output_;
+    static_cast<void>(loop_->Modify(watch_, EPOLLIN | (wants_output_ ? uint32_t{EPOLLOUT} : 0u)));
+  }
   if (wrote && current_.empty() && on_drained_) on_drained_();
 }
 

@@ -70,6 +70,7 @@ class ControlChannel {
   size_t queued_ = 0;
   std::vector<uint8_t> current_;
   size_t current_sent_ = 0;
+  bool wants_output_ = false;
   bool closed_ = false;
 };
 

@@ -247,9 +247,9 @@ void NativeChannel::WriteSome() {
       output_sent_ = 0;
     }
   }
-  if (state_ == State::kClosed) return;
-  const uint32_t events = EPOLLIN | (output_.empty() ? 0u : uint32_t{EPOLLOUT});
-  static_cast<void>(loop_->Modify(watch_, events));
+  if (state_ == State::kClosed || wants_output_ == !output_.empty()) return;
+  wants_output_ = !wants_output_;
+  static_cast<void>(loop_->Modify(watch_, EPOLLIN | (wants_output_ ? uint32_t{EPOLLOUT} : 0u)));
 }
 
 void NativeChannel::Close() {

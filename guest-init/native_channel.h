@@ -70,6 +70,7 @@ class NativeChannel final : public HandlerChannel {
   std::vector<uint8_t> output_;
   std::shared_ptr<const std::vector<uint8_t>> output_event_;
   size_t output_sent_ = 0;
+  bool wants_output_ = false;
 };
 
 }  // namespace mayfly::init

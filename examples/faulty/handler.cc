@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/random.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,7 +132,25 @@ int LeaveChild(mayfly_answer* answer) {
   return Reply(answer, "left");
 }
 
+// Answers with random numbers of the kernel's.
+int Random(mayfly_answer* answer) {
+  uint64_t number = 0;
+  if (::getrandom(&number, sizeof(number), 0) != sizeof(number)) return 1;
+  return Reply(answer, std::to_string(number));
+}
+
+// Which hook misbehaves, as an event before has asked: "hang-before-snapshot",
+// "fail-before-snapshot", "fail-after-restore".
+std::string faulty_hook;
+
 }  // namespace
+
+extern "C" int mayfly_before_snapshot() {
+  if (faulty_hook == "hang-before-snapshot") ::pause();
+  return faulty_hook == "fail-before-snapshot" ? 1 : 0;
+}
+
+extern "C" int mayfly_after_restore() { return faulty_hook == "fail-after-restore" ? 1 : 0; }
 
 extern "C" int mayfly_handler(const mayfly_event* event, mayfly_answer* answer) {
   const std::string text(reinterpret_cast<const char*>(event->data), event->size);
@@ -153,10 +172,11 @@ extern "C" int mayfly_handler(const mayfly_event* event, mayfly_answer* answer) 
   };
   const std::map<std::string_view, int (*)(mayfly_answer*)> answers{
       {"fill-tmp", &FillTmp},           {"kill-init", &KillInit},     {"remount", &Remount},
-      {"double-answer", &DoubleAnswer}, {"leave-child", &LeaveChild},
+      {"double-answer", &DoubleAnswer}, {"leave-child", &LeaveChild}, {"random", &Random},
   };
   if (const auto found = endings.find(name); found != endings.end()) return found->second();
   if (const auto found = answers.find(name); found != answers.end()) return found->second(answer);
+  if (name == "hook") faulty_hook = argument;
   if (name == "big-answer") return BigAnswer(answer, number == 0 ? 7 * kMebibyte : number);
   if (name == "sleep") return Sleep(answer, argument);
   if (name == "log") return Log(answer, number);

@@ -355,6 +355,34 @@ TEST_F(SessionTest, HooksRunBeforeTheSnapshotAndInEachLife) {
   EXPECT_NE(first.substr(0, 16), second.substr(0, 16));
 }
 
+TEST_F(SessionTest, HookThatFailsBeforeTheSnapshotIsTold) {
+  START("faulty", "native", "handler.so");
+  Invoke("hook fail-before-snapshot");
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.BeforeSnapshotError", "mayfly_before_snapshot()");
+  EXPECT_EQ(platform_->calls, "");
+}
+
+TEST_F(SessionTest, HookThatHangsBeforeTheSnapshotIsEnded) {
+  Boot("faulty");
+  if (IsSkipped()) return;
+  Send(FrameType::kLoad, 0,
+       R"({"name":"test","kind":"native","handler":"handler.so","init_timeout_ms":2000})");
+  ASSERT_EQ(Next().type, FrameType::kReady);
+  Invoke("hook hang-before-snapshot");
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.BeforeSnapshotError",
+              "getting ready for the snapshot timed out after 2.00 seconds");
+  EXPECT_EQ(platform_->calls, "");
+}
+
+TEST_F(SessionTest, HookThatFailsAfterARestoreFailsTheFirstInvocation) {
+  START("faulty", "native", "handler.so");
+  Invoke("hook fail-after-restore");
+  TakeSnapshot();
+  ExpectError(Invoke("hello"), "Runtime.AfterRestoreError", "mayfly_after_restore()");
+}
+
 TEST_F(SessionTest, RuntimeThatAwaitsItsRestoreTakesNoEventBefore) {
   Boot("bootstrap-c");
   if (IsSkipped()) return;
