@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include <array>
 #include <charconv>
 
 #include "base/file.h"
@@ -49,6 +50,11 @@ Result<HandlerCgroup> HandlerCgroup::Create(const std::string& hierarchy, uint64
       return std::unexpected(written.error());
     }
   }
+  // memory.peak came with Linux 5.19; without the controller there is neither.
+  for (const char* name : {"/memory.peak", "/memory.current"}) {
+    Result<UniqueFd> file = OpenFile(group.path_ + name, O_RDONLY);
+    if (file && !group.peak_.valid()) group.peak_ = std::move(*file);
+  }
   return group;
 }
 
@@ -82,10 +88,9 @@ uint64_t HandlerCgroup::OomKills() const {
 }
 
 uint64_t HandlerCgroup::PeakMemory() const {
-  // memory.peak came with Linux 5.19.
-  Result<std::string> text = ReadText(path_ + "/memory.peak");
-  if (!text) text = ReadText(path_ + "/memory.current");
-  return text ? ParseNumber(*text) : 0;
+  std::array<char, 32> text{};
+  const ssize_t count = ::pread(peak_.get(), text.data(), text.size(), 0);
+  return count > 0 ? ParseNumber({text.data(), static_cast<size_t>(count)}) : 0;
 }
 
 }  // namespace mayfly::init

@@ -38,6 +38,7 @@ class HandlerCgroup {
   std::string path_;
   std::string missing_;
   UniqueFd freezer_;
+  UniqueFd peak_;  // Read after every invocation, so its path is not looked up again.
 };
 
 }  // namespace mayfly::init

@@ -82,13 +82,27 @@ TEST_F(HandlerCgroupTest, OomKillsAreFoundAmongTheEvents) {
   EXPECT_EQ(group->OomKills(), 3U);
 }
 
-TEST_F(HandlerCgroupTest, PeakFallsBackToCurrent) {
+TEST_F(HandlerCgroupTest, PeakIsReadAnew) {
+  AddFile("memory.current", "50\n");
+  AddFile("memory.peak", "70\n");
   const auto group = HandlerCgroup::Create(hierarchy_, 1000);
   ASSERT_TRUE(group);
-  AddFile("memory.current", "50\n");
-  EXPECT_EQ(group->PeakMemory(), 50U);
-  AddFile("memory.peak", "70\n");
   EXPECT_EQ(group->PeakMemory(), 70U);
+  AddFile("memory.peak", "80\n");
+  EXPECT_EQ(group->PeakMemory(), 80U);
+}
+
+TEST_F(HandlerCgroupTest, PeakFallsBackToCurrent) {
+  AddFile("memory.current", "50\n");
+  const auto group = HandlerCgroup::Create(hierarchy_, 1000);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->PeakMemory(), 50U);
+}
+
+TEST_F(HandlerCgroupTest, PeakIsUnknownWithoutTheController) {
+  const auto group = HandlerCgroup::Create(hierarchy_, 1000);
+  ASSERT_TRUE(group);
+  EXPECT_EQ(group->PeakMemory(), 0U);
 }
 
 TEST_F(HandlerCgroupTest, MissingControllersAreNamed) {
