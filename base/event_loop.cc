@@ -65,7 +65,8 @@ EventLoop::TimerId EventLoop::After(Clock::duration delay, std::function<void()>
     id = next_id_++;
     timers_.emplace(id, TimerEntry{Clock::now() + delay, std::move(callback)});
   }
-  wakeup_.Signal();
+  // The loop's own thread looks at its timers before it waits again.
+  if (!IsCurrentThread()) wakeup_.Signal();
   return id;
 }
 
@@ -87,7 +88,7 @@ void EventLoop::Stop() {
     MutexLock lock(mutex_);
     stop_ = true;
   }
-  wakeup_.Signal();
+  if (!IsCurrentThread()) wakeup_.Signal();
 }
 
 Result<void> EventLoop::Run() {
