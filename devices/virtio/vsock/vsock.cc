@@ -86,6 +86,11 @@ VsockDevice::VsockDevice(Resources resources, uint64_t guest_cid)
       host_(resources.host),
       log_(resources.log, resources.name) {}
 
+VsockDevice::~VsockDevice() {
+  MutexLock lock(mutex_);
+  CancelTimersLocked();
+}
+
 void VsockDevice::ReadConfig(uint64_t offset, std::span<uint8_t> out) {
   const auto config = BytesOf(guest_cid_);
   if (offset >= config.size()) return;
@@ -105,6 +110,7 @@ void VsockDevice::Activate(std::vector<Virtqueue> queues, uint64_t /*driver_feat
 void VsockDevice::Reset() {
   MutexLock lock(mutex_);
   queues_.clear();
+  CancelTimersLocked();
   connections_.clear();
   to_send_.clear();
   owed_resets_.clear();
@@ -138,8 +144,9 @@ bool VsockDevice::Connect(uint32_t guest_port, std::unique_ptr<VsockStream> stre
   const auto entry = AddLocked(std::make_unique<VsockConnection>(
       key.guest_port, key.host_port, VsockConnection::State::kConnecting, std::move(stream)));
   entry->second.connected = std::move(connected);
-  loop_->After(kConnectTimeout,
-               [this, key, number = entry->second.number] { ConnectTimedOut(key, number); });
+  entry->second.timer = loop_->After(kConnectTimeout, [this, key, number = entry->second.number] {
+    ConnectTimedOut(key, number);
+  });
   SettleLocked(entry);
   PumpLocked();
   return true;
@@ -168,6 +175,10 @@ void VsockDevice::StreamReady(Key key, uint64_t number) {
     SettleLocked(entry);
   }
   PumpLocked();
+}
+
+void VsockDevice::CancelTimersLocked() {
+  for (const auto& [key, entry] : connections_) loop_->Cancel(entry.timer);
 }
 
 void VsockDevice::ConnectTimedOut(Key key, uint64_t number) {
@@ -291,6 +302,7 @@ void VsockDevice::HandleForConnectionLocked(const PacketHeader& header,
   metrics_.bytes_to_host.Add(header.len);
   if (entry->second.connected && connection.state() == VsockConnection::State::kEstablished) {
     metrics_.accepted.Add();
+    loop_->Cancel(entry->second.timer);
     std::exchange(entry->second.connected, nullptr)(key.host_port, connection.stream());
   }
   SettleLocked(entry);
@@ -298,6 +310,7 @@ void VsockDevice::HandleForConnectionLocked(const PacketHeader& header,
 
 void VsockDevice::EraseLocked(Entries::iterator entry) {
   if (entry->second.ticket != 0) to_send_.erase(entry->second.ticket);
+  loop_->Cancel(entry->second.timer);
   connections_.erase(entry);
   metrics_.connections.Set(connections_.size());
 }

@@ -54,6 +54,7 @@ class VsockDevice final : public VirtioDevice {
   static Result<std::unique_ptr<VsockDevice>> Create(Resources resources, const VsockState& state);
   VsockDevice(const VsockDevice&) = delete;
   VsockDevice& operator=(const VsockDevice&) = delete;
+  ~VsockDevice() override;
 
   // Connects `stream` to a port of the guest; `connected` is called with the host's port, on the
   // device's thread of the moment and with its mutex held, once the guest has accepted. If it
@@ -89,7 +90,8 @@ class VsockDevice final : public VirtioDevice {
     uint64_t number;  // Tells this connection from an earlier one with the same key.
     std::unique_ptr<VsockConnection> connection;
     std::function<void(uint32_t, VsockStream&)> connected;
-    uint64_t ticket = 0;  // Its place in to_send_; 0: none.
+    uint64_t ticket = 0;           // Its place in to_send_; 0: none.
+    EventLoop::TimerId timer = 0;  // While it waits for the guest's answer.
   };
   using Entries = std::map<Key, Entry>;
 
@@ -112,6 +114,7 @@ class VsockDevice final : public VirtioDevice {
   // Every removal goes through here, so that nothing of a connection stays behind: a guest opens
   // and resets connections without end.
   void EraseLocked(Entries::iterator entry) REQUIRES(mutex_);
+  void CancelTimersLocked() REQUIRES(mutex_);
   // Removes the connection; the guest gets an RST.
   void ResetConnectionLocked(Entries::iterator entry) REQUIRES(mutex_);
   void OweResetLocked(Key key) REQUIRES(mutex_);
