@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "devices/virtio/config_space.h"
+#include "devices/virtio/net/net_header.h"
 
 namespace mayfly {
 namespace {
@@ -194,7 +195,8 @@ bool NetDevice::ReadFrameLocked() {
     log_.Warn("{}", length.error().message());
   }
   if (!readable_) return false;
-  if (*length <= sizeof(Header) || *length > kMostFrameBytes || !Understood(receive_->header())) {
+  if (*length <= sizeof(Header) || *length > kMostFrameBytes ||
+      !Understood(receive_->header(), driver_features_)) {
     metrics_.rx_errors.Add();
     return true;
   }
@@ -202,21 +204,6 @@ bool NetDevice::ReadFrameLocked() {
   // Without the offload its flags are 0 (5.1.6.4.1), even one that says all is well.
   if (!has(kFeatureGuestCsum)) receive_->header().flags = 0;
   return true;
-}
-
-// What came before the offloads were set may ask for more than this driver has agreed to.
-bool NetDevice::Understood(const Header& header) const {
-  if ((header.flags & kFlagNeedsCsum) != 0 && !has(kFeatureGuestCsum)) return false;
-  switch (header.gso_type) {
-    case kGsoNone:
-      return true;
-    case kGsoTcp4:
-      return has(kFeatureGuestCsum | kFeatureGuestTso4);
-    case kGsoTcp6:
-      return has(kFeatureGuestCsum | kFeatureGuestTso6);
-    default:
-      return false;
-  }
 }
 
 void NetDevice::TransmitLocked() {
@@ -254,7 +241,7 @@ void NetDevice::SendLocked(const DescriptorChain& chain) {
   }
   const GuestMemory& memory = transmit_->memory();
   chain.CopyFrom(memory, 0, MutableBytesOf(start));
-  const std::optional<Header> header = Trusted(start.header);
+  const std::optional<Header> header = Trusted(start.header, driver_features_);
   if (!header) {
     metrics_.tx_malformed.Add();
     log_.Warn("a frame with gso_type {:#x} and flags {:#x}", start.header.gso_type,
@@ -281,24 +268,6 @@ void NetDevice::SendLocked(const DescriptorChain& chain) {
   }
   metrics_.tx_frames.Add();
   metrics_.tx_bytes.Add(size - sizeof(Header));
-}
-
-std::optional<Header> NetDevice::Trusted(const Header& header) const {
-  Header trusted{};
-  if (has(kFeatureCsum) && (header.flags & kFlagNeedsCsum) != 0) {
-    trusted.flags = kFlagNeedsCsum;
-    trusted.csum_start = header.csum_start;
-    trusted.csum_offset = header.csum_offset;
-  }
-  if (header.gso_type == kGsoNone) return trusted;
-  const bool agreed = (header.gso_type == kGsoTcp4 && has(kFeatureCsum | kFeatureHostTso4)) ||
-                      (header.gso_type == kGsoTcp6 && has(kFeatureCsum | kFeatureHostTso6));
-  // A segmented frame has a checksum left to be done (5.1.6.2.1).
-  if (!agreed || trusted.flags == 0 || header.gso_size == 0) return std::nullopt;
-  trusted.gso_type = header.gso_type;
-  trusted.gso_size = header.gso_size;
-  // hdr_len stays 0: it is a hint, and nobody is to rely on it (5.1.6.2.2).
-  return trusted;
 }
 
 void NetDevice::WaitLocked(Queue queue, EventLoop::Clock::duration wait) {

@@ -81,13 +81,8 @@ class NetDevice final : public VirtioDevice {
   bool ReceiveFrameLocked() REQUIRES(mutex_);
   // Reads one into the buffers, or a useless one into nothing. False if there is none.
   bool ReadFrameLocked() REQUIRES(mutex_);
-  // Whether the guest can make sense of a frame with this header.
-  [[nodiscard]] bool Understood(const net::Header& header) const REQUIRES(mutex_);
   void TransmitLocked() REQUIRES(mutex_);
   void SendLocked(const DescriptorChain& chain) REQUIRES(mutex_);
-  // A copy of the guest's header without what it was not to write, or nothing if it makes no sense.
-  [[nodiscard]] std::optional<net::Header> Trusted(const net::Header& header) const
-      REQUIRES(mutex_);
   void WaitLocked(Queue queue, EventLoop::Clock::duration wait) REQUIRES(mutex_);
   [[nodiscard]] bool has(uint64_t feature) const REQUIRES(mutex_) {
     return (driver_features_ & feature) == feature;

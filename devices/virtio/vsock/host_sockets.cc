@@ -6,10 +6,10 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#include <charconv>
 #include <cstring>
 
 #include "base/check.h"
+#include "devices/virtio/vsock/connect_request.h"
 #include "devices/virtio/vsock/unix_stream.h"
 
 namespace mayfly {
@@ -145,14 +145,9 @@ void HostSockets::ReadRequest(uint64_t id) {
     if (client.request.size() == kMaxRequest) return Drop(id);
     client.request += byte;
   }
-  constexpr std::string_view kConnect = "CONNECT ";
-  uint32_t port = 0;
-  const std::string& request = client.request;
-  if (!request.starts_with(kConnect)) return Drop(id);
-  const char* const end = request.data() + request.size();
-  const auto parsed = std::from_chars(request.data() + kConnect.size(), end, port);
-  if (parsed.ec != std::errc() || parsed.ptr != end) return Drop(id);
-  HandOver(id, port);
+  const std::optional<uint32_t> port = ParseConnectRequest(client.request);
+  if (!port) return Drop(id);
+  HandOver(id, *port);
 }
 
 void HostSockets::HandOver(uint64_t id, uint32_t guest_port) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // What goes over the vsock queues (virtio 1.2, section 5.10.6).
@@ -39,5 +40,9 @@ inline constexpr uint64_t kHostCid = 2;
 
 // The payload of one packet, either way. Linux splits at 64 KiB as well.
 inline constexpr uint32_t kMaxPayload = 64 * 1024;
+
+// Whether a packet of the guest's of `size` bytes, header included, is for the host, and its
+// payload is whole, allowed to be so long, and allowed with its operation.
+bool IsWellFormed(const PacketHeader& header, size_t size);
 
 }  // namespace mayfly::vsock

@@ -38,8 +38,7 @@ Result<void> VsockDevice::RestoreConnections(const VsockState& state) {
                                                  state.connections.size(), kMaxConnections));
   }
   if (state.resets.size() > kMaxConnections + kMaxOwedResets) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("resets: {}, {} are the most",
-                                                 state.resets.size(),
+    return Fail(ErrorCode::kCorrupt, fmt::format("resets: {}, {} are the most", state.resets.size(),
                                                  kMaxConnections + kMaxOwedResets));
   }
   MutexLock lock(mutex_);
@@ -52,9 +51,8 @@ Result<void> VsockDevice::RestoreConnections(const VsockState& state) {
                               key.host_port));
     }
     auto stream = TRY(service->second->Accept(key.host_port));
-    auto connection =
-        TRY(WithContext(VsockConnection::Restore(saved, std::move(stream)),
-                        fmt::format("connection from port {}", key.guest_port)));
+    auto connection = TRY(WithContext(VsockConnection::Restore(saved, std::move(stream)),
+                                      fmt::format("connection from port {}", key.guest_port)));
     SettleLocked(AddLocked(std::move(connection)));
   }
   for (const VsockResetState& reset : state.resets) {
@@ -152,8 +150,7 @@ bool VsockDevice::Connect(uint32_t guest_port, std::unique_ptr<VsockStream> stre
   return true;
 }
 
-VsockDevice::Entries::iterator VsockDevice::AddLocked(
-    std::unique_ptr<VsockConnection> connection) {
+VsockDevice::Entries::iterator VsockDevice::AddLocked(std::unique_ptr<VsockConnection> connection) {
   const uint64_t number = next_number_++;
   const Key key{connection->guest_port(), connection->host_port()};
   connection->stream().SetReady([this, key, number] { StreamReady(key, number); });
@@ -224,11 +221,7 @@ void VsockDevice::HandlePacketLocked(const DescriptorChain& chain) {
     log_.Warn("a packet claims to come from CID {}", uint64_t{header.src_cid});
     return;
   }
-  const bool addressed = header.dst_cid == vsock::kHostCid && header.type == vsock::kTypeStream;
-  const bool whole =
-      header.len <= chain.readable_size() - sizeof(header) && header.len <= vsock::kMaxPayload;
-  const bool length_fits_op = header.len == 0 || header.op == static_cast<uint16_t>(Op::kRw);
-  if (!addressed || !whole || !length_fits_op) {
+  if (!IsWellFormed(header, chain.readable_size())) {
     metrics_.malformed.Add();
     log_.Warn("a packet is malformed or for nobody (CID {}, type {}, op {}, {} bytes)",
               uint64_t{header.dst_cid}, uint16_t{header.type}, uint16_t{header.op},
