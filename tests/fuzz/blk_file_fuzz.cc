@@ -63,11 +63,11 @@ void Play(ByteReader& in) {
   FuzzMemory::Instance().Restart();
   auto disk = OpenDisk(in.Flag());
   CHECK(::ftruncate(DiskFile(), kDiskSize) == 0);
-  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
-  BlkDevice::Resources resources{.name = "disk0", .backend = std::move(disk), .loop = loop.get()};
+  BlkDevice::Resources resources{
+      .name = "disk0", .backend = std::move(disk), .loop = &DeviceRig::SharedLoop()};
   auto device = *BlkDevice::Create(std::move(resources));
   BlkDevice* const blk = device.get();
-  DeviceRig rig(std::move(device), KickMode::kInline, loop.get());
+  DeviceRig rig(std::move(device), KickMode::kInline);
   rig.driver().Start(in);
   while (!in.empty()) {
     switch (in.Below(8)) {

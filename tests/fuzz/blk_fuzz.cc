@@ -18,7 +18,7 @@ class BlkTarget {
   explicit BlkTarget(ByteReader& in)
       : options_(in.Take<uint8_t>()),
         queues_(static_cast<uint16_t>((options_ & 4) != 0 ? 2 : 1)),
-        rig_(MakeDevice(), (options_ & 2) != 0 ? KickMode::kLoop : KickMode::kInline, loop_.get()) {
+        rig_(MakeDevice(), (options_ & 2) != 0 ? KickMode::kLoop : KickMode::kInline) {
     rig_.driver().Start(in);
   }
 
@@ -33,7 +33,7 @@ class BlkTarget {
     auto disk = std::make_unique<FakeBlkBackend>(kDiskSize, (options_ & 1) != 0);
     backend_ = disk.get();
     BlkDevice::Resources resources{
-        .name = "disk0", .backend = std::move(disk), .loop = loop_.get()};
+        .name = "disk0", .backend = std::move(disk), .loop = &DeviceRig::SharedLoop()};
     resources.options.queues = queues_;
     if ((options_ & 8) != 0) resources.options.limits = kFewRequests;
     auto device = *BlkDevice::Create(std::move(resources));
@@ -74,8 +74,6 @@ class BlkTarget {
 
   const uint8_t options_;
   const uint16_t queues_;
-  // A loop of its own, for the device's timers.
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   FakeBlkBackend* backend_ = nullptr;
   BlkDevice* device_ = nullptr;
   DeviceRig rig_;

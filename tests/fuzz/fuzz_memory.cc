@@ -5,10 +5,23 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/arithmetic.h"
+#include "base/bytes.h"
 #include "base/check.h"
 #include "tests/fakes/fake_queue.h"
 
 namespace mayfly {
+namespace {
+
+// At the end of each page that has rings, to tell whether it was discarded.
+constexpr uint64_t kMark = 0x6b72616d'6b72616d;
+
+uint64_t MarkOf(uint64_t ring) {
+  constexpr uint64_t kPage = 4096;
+  return AlignDown(ring, kPage) + kPage - sizeof(kMark);
+}
+
+}  // namespace
 
 FuzzMemory::FuzzMemory() : memory_(*GuestMemory::Create(kSize)), expected_(kWindowSize) {
   SetAccessible(0, kWindow, false);
@@ -36,6 +49,7 @@ void FuzzMemory::Restart() {
   touched_ = {kWindowSize, 0};
   allowed_.clear();
   rings_.clear();
+  discards_ = false;
 }
 
 GuestAddress FuzzMemory::OpenRings(size_t index, uint16_t size) {
@@ -47,8 +61,23 @@ GuestAddress FuzzMemory::OpenRings(size_t index, uint16_t size) {
         Range{queue.used_ring, 6 + 8ULL * size}}) {
     SetAccessible(ring.first, ring.second, true);
     rings_.push_back(ring);
+    if (!discards_) continue;
+    const Range mark{MarkOf(ring.first), sizeof(kMark)};
+    SetAccessible(mark.first, mark.second, true);
+    rings_.push_back(mark);
+    CHECK(memory_->Write(GuestAddress{mark.first}, BytesOf(kMark)));
   }
   return base;
+}
+
+void FuzzMemory::NoticeDiscards() {
+  if (!discards_ || open_) return;
+  const auto was_discarded = [this](const Range& ring) {
+    uint64_t mark = 0;
+    CHECK(memory_->ReadValue(GuestAddress{MarkOf(ring.first)}, &mark));
+    return mark != kMark;
+  };
+  if (std::ranges::any_of(rings_, was_discarded)) OpenAll();
 }
 
 void FuzzMemory::Write(uint64_t offset, std::span<const uint8_t> bytes) {
@@ -72,17 +101,31 @@ void FuzzMemory::NameBuffer(uint64_t address, uint64_t length, bool writable) {
 void FuzzMemory::Check() {
   if (open_) return;
   std::ranges::sort(allowed_);
-  const uint8_t* const window =
-      static_cast<uint8_t*>(memory_->Iovec(GuestAddress{kWindow}, kWindowSize).iov_base);
-  const auto is_unchanged = [&](uint64_t begin, uint64_t end) {
-    return begin >= end || std::memcmp(window + begin, &expected_[begin], end - begin) == 0;
-  };
   uint64_t next = 0;
   for (const auto& [begin, end] : allowed_) {
-    CHECK(is_unchanged(next, begin));
+    CHECK(IsUnchanged(next, begin));
     next = std::max(next, end);
   }
-  CHECK(is_unchanged(next, kWindowSize));
+  CHECK(IsUnchanged(next, kWindowSize));
+}
+
+bool FuzzMemory::IsUnchanged(uint64_t begin, uint64_t end) const {
+  constexpr uint64_t kPart = 256;
+  const uint8_t* const window =
+      static_cast<uint8_t*>(memory_->Iovec(GuestAddress{kWindow}, kWindowSize).iov_base);
+  const auto same = [&](uint64_t from, uint64_t to) {
+    return std::memcmp(window + from, &expected_[from], to - from) == 0;
+  };
+  if (begin >= end || same(begin, end)) return true;
+  if (!discards_) return false;
+  // Byte by byte, because the driver may have written to a page after it was discarded.
+  const auto may_be = [](uint8_t now, uint8_t before) { return now == before || now == 0; };
+  for (uint64_t at = begin; at < end; at += kPart) {
+    const uint64_t until = std::min(at + kPart, end);
+    if (same(at, until)) continue;
+    if (!std::equal(window + at, window + until, &expected_[at], may_be)) return false;
+  }
+  return true;
 }
 
 void FuzzMemory::OpenAll() {

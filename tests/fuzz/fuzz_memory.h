@@ -39,6 +39,10 @@ class FuzzMemory {
   void Restart();
   // Where queue `index` has its rings. Makes them accessible, for a FakeQueue of this size.
   GuestAddress OpenRings(size_t index, uint16_t size);
+  // The device may give pages to the host, which are zero then. After Restart().
+  void ExpectDiscards() { discards_ = true; }
+  // After the device has: where there were rings, all is open as if they were a buffer.
+  void NoticeDiscards();
   // All of RAM is accessible, and Check() is silent: a buffer lies outside the window, perhaps over
   // the rings, and once the device has written there descriptors may say anything.
   [[nodiscard]] bool open() const { return open_; }
@@ -57,6 +61,8 @@ class FuzzMemory {
   using Range = std::pair<uint64_t, uint64_t>;
 
   void OpenAll();
+  // Of the window.
+  [[nodiscard]] bool IsUnchanged(uint64_t begin, uint64_t end) const;
   void Touch(const Range& range);
   void SetAccessible(uint64_t address, uint64_t length, bool accessible) const;
 
@@ -66,6 +72,7 @@ class FuzzMemory {
   Range touched_{kWindowSize, 0};  // What Restart() has to clear.
   std::vector<Range> rings_;       // Of RAM.
   bool open_ = false;
+  bool discards_ = false;
 };
 
 }  // namespace mayfly

@@ -1,6 +1,7 @@
 #include "tests/fuzz/hostile_driver.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "devices/virtio/mmio_registers.h"
@@ -118,11 +119,13 @@ void HostileDriver::WriteDescriptor(size_t queue, uint16_t index,
                                     const FakeDescriptor& descriptor) {
   memory_->NameBuffer(descriptor.address, descriptor.length, (descriptor.flags & kFakeWrite) != 0);
   models_[queue].table[index] = descriptor;
+  models_[queue].changed = true;
   queues_[queue].WriteDescriptor(index, descriptor);
 }
 
 void HostileDriver::WriteAvail(size_t queue, uint16_t slot, uint16_t head) {
   models_[queue].avail[slot] = head;
+  models_[queue].changed = true;
   queues_[queue].WriteAvailEntry(slot, head);
 }
 
@@ -212,6 +215,7 @@ void HostileDriver::Kick(uint32_t queue) {
 void HostileDriver::BeforeDevice() {
   for (Model& model : models_) {
     model.may_be_used += size_;
+    if (!std::exchange(model.changed, false)) continue;
     for (uint16_t slot = 0; slot < size_; ++slot) {
       const uint16_t head = model.avail[slot];
       if (head >= size_) continue;
@@ -226,6 +230,7 @@ void HostileDriver::AfterDevice() {
   constexpr std::array<uint32_t, 6> kStatuses{0, 1, 3, 11, kLive, kLive | mmio::kStatusNeedsReset};
   const uint32_t status = driver_.status() & ~mmio::kStatusFailed;
   CHECK(std::ranges::find(kStatuses, status) != kStatuses.end());
+  memory_->NoticeDiscards();
   if (memory_->open()) return;
   for (size_t i = 0; i < queues_.size(); ++i) {
     const uint16_t used = queues_[i].used_index();

@@ -59,6 +59,7 @@ class HostileDriver {
     uint16_t next_descriptor = 0;
     uint16_t used = 0;  // The used index when the driver last looked.
     uint64_t may_be_used = 0;
+    bool changed = false;  // Since `writable` was brought up to date.
   };
 
   FakeDescriptor TakeDescriptor(ByteReader& in);

@@ -33,15 +33,15 @@ void Arrive(ByteReader& in, FakeNetBackend& backend) {
 void Play(ByteReader& in) {
   FuzzMemory::Instance().Restart();
   const auto options = in.Take<uint8_t>();
-  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   auto wire = std::make_unique<FakeNetBackend>();
   FakeNetBackend* const backend = wire.get();
-  NetDevice::Resources resources{.name = "net0", .backend = std::move(wire), .loop = loop.get()};
+  NetDevice::Resources resources{
+      .name = "net0", .backend = std::move(wire), .loop = &DeviceRig::SharedLoop()};
   if ((options & 1) != 0) resources.receive_limits = kFewFrames;
   backend->fail_offloads = (options & 2) != 0;
   auto device = *NetDevice::Create(std::move(resources), NetState{.mac = {0x02, 0, 0, 0, 0, 1}});
   NetDevice* const net = device.get();
-  DeviceRig rig(std::move(device), KickMode::kInline, loop.get());
+  DeviceRig rig(std::move(device), KickMode::kInline);
   rig.driver().Start(in);
   while (!in.empty()) {
     switch (in.Below(10)) {

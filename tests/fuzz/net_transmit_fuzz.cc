@@ -50,16 +50,16 @@ void Play(ByteReader& in) {
   FuzzMemory::Instance().Restart();
   const auto options = in.Take<uint8_t>();
   const bool filters = (options & 1) != 0;
-  const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
   auto wire = std::make_unique<FakeNetBackend>();
   FakeNetBackend* const backend = wire.get();
-  NetDevice::Resources resources{
-      .name = "net0", .backend = std::move(wire), .loop = loop.get(), .filter_source = filters};
+  NetDevice::Resources resources{.name = "net0",
+                                 .backend = std::move(wire),
+                                 .loop = &DeviceRig::SharedLoop(),
+                                 .filter_source = filters};
   if ((options & 2) != 0) resources.transmit_limits = kFewFrames;
   auto device = *NetDevice::Create(std::move(resources), NetState{.mac = kMac});
   NetDevice* const net = device.get();
-  DeviceRig rig(std::move(device), (options & 4) != 0 ? KickMode::kLoop : KickMode::kInline,
-                loop.get());
+  DeviceRig rig(std::move(device), (options & 4) != 0 ? KickMode::kLoop : KickMode::kInline);
   rig.driver().Start(in);
   while (!in.empty()) {
     switch (in.Below(8)) {

@@ -150,7 +150,7 @@ class RaceTarget {
                                          .device = std::move(device_),
                                          .memory = memory_.memory(),
                                          .interrupt = &line_,
-                                         .loop = loop_.get(),
+                                         .loop = &Loop(),
                                          .kick_mode = KickMode::kInline});
   }
 
@@ -167,7 +167,7 @@ class RaceTarget {
         rings_[queue].SetAvailIndex(static_cast<uint16_t>(rings_[queue].avail_index() + 3));
         driver_->Kick(queue);
       }
-      RunReady(loop_.get());
+      RunReady(&Loop());
       if ((driver_->status() & mmio::kStatusNeedsReset) != 0) SetUp(round % 2 == 0);
     }
     memory_.Check();
@@ -180,13 +180,11 @@ class RaceTarget {
     host_.mood = {.readable = 100, .takes = 50};
     switch (in.Below(3)) {
       case 0:
-        return *BlkDevice::Create({.name = "disk0",
-                                   .backend = std::make_unique<FakeBlkBackend>(8192),
-                                   .loop = loop_.get()});
+        return *BlkDevice::Create(
+            {.name = "disk0", .backend = std::make_unique<FakeBlkBackend>(8192), .loop = &Loop()});
       case 1:
         return *VsockDevice::Create(
-            {.name = "vsock", .loop = loop_.get(), .services = {{kServicePort, &host_}}},
-            VsockState{});
+            {.name = "vsock", .loop = &Loop(), .services = {{kServicePort, &host_}}}, VsockState{});
       default:
         return RngDevice::Create({"rng", std::make_unique<HostEntropy>(), nullptr});
     }
@@ -211,10 +209,14 @@ class RaceTarget {
     driver_->DriverOk();
   }
 
+  static EventLoop& Loop() {
+    static const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+    return *loop;
+  }
+
   static constexpr uint32_t kServicePort = 1024;
 
   FuzzMemory& memory_ = Memory();
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   FakeInterruptLine line_;
   FakeHost host_;
   std::unique_ptr<VirtioDevice> device_;

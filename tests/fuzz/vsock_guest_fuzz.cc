@@ -12,7 +12,8 @@ namespace {
 class VsockTarget {
  public:
   explicit VsockTarget(ByteReader& in)
-      : rig_(MakeDevice(), in.Flag() ? KickMode::kLoop : KickMode::kInline, loop_.get()) {
+      : options_(in.Take<uint8_t>()),
+        rig_(MakeDevice(), (options_ & 1) != 0 ? KickMode::kLoop : KickMode::kInline) {
     rig_.driver().Start(in);
   }
 
@@ -25,7 +26,7 @@ class VsockTarget {
  private:
   std::unique_ptr<VirtioDevice> MakeDevice() {
     auto device = *VsockDevice::Create(
-        {.name = "vsock", .loop = loop_.get(), .services = {{kServicePort, &host_}}},
+        {.name = "vsock", .loop = &DeviceRig::SharedLoop(), .services = {{kServicePort, &host_}}},
         VsockState{kFuzzGuestCid});
     vsock_ = device.get();
     return device;
@@ -70,8 +71,7 @@ class VsockTarget {
 
   static constexpr uint32_t kServicePort = 1024;
 
-  // A loop of its own: the device's timers outlive it.
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  const uint8_t options_;
   FakeHost host_;
   VsockDevice* vsock_ = nullptr;
   DeviceRig rig_;

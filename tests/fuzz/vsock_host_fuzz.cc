@@ -65,7 +65,7 @@ class SocketPlace {
 
 class HostTarget {
  public:
-  explicit HostTarget(ByteReader& in) : rig_(MakeDevice(), KickMode::kInline, loop_.get()) {
+  explicit HostTarget(ByteReader& in) : rig_(MakeDevice(), KickMode::kInline) {
     CHECK(sockets_->Serve(vsock_));
     rig_.driver().Start(in);
   }
@@ -81,7 +81,7 @@ class HostTarget {
  private:
   std::unique_ptr<VirtioDevice> MakeDevice() {
     auto device = *VsockDevice::Create(
-        {.name = "vsock", .loop = loop_.get(), .services = {}, .host = sockets_.get()},
+        {.name = "vsock", .loop = &DeviceRig::SharedLoop(), .services = {}, .host = sockets_.get()},
         VsockState{kFuzzGuestCid});
     vsock_ = device.get();
     return device;
@@ -161,9 +161,8 @@ class HostTarget {
   }
 
   SocketPlace& place_ = SocketPlace::Instance();
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
   std::unique_ptr<HostSockets> sockets_ =
-      *HostSockets::Create(place_.path(), std::nullopt, loop_.get(), nullptr);
+      *HostSockets::Create(place_.path(), std::nullopt, &DeviceRig::SharedLoop(), nullptr);
   VsockDevice* vsock_ = nullptr;
   DeviceRig rig_;
   std::vector<UniqueFd> clients_;
