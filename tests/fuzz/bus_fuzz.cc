@@ -7,12 +7,15 @@
 #include "devices/legacy/i8042_reset.h"
 #include "devices/legacy/ioapic.h"
 #include "devices/legacy/serial.h"
+#include "devices/virtio/balloon/balloon.h"
 #include "devices/virtio/blk/blk.h"
 #include "devices/virtio/mmio_transport.h"
+#include "devices/virtio/net/net.h"
 #include "devices/virtio/rng/rng.h"
 #include "devices/virtio/vsock/vsock.h"
 #include "tests/fakes/fake_blk_backend.h"
 #include "tests/fakes/fake_driver.h"
+#include "tests/fakes/fake_net_backend.h"
 #include "tests/fakes/fake_power_events.h"
 #include "tests/fakes/loop.h"
 #include "tests/fuzz/byte_reader.h"
@@ -56,13 +59,24 @@ class BusTarget {
     CHECK(pio_.Insert(kI8042Port, I8042Reset::kSize, &i8042_));
     CHECK(pio_.Insert(kAcpiPmPort, AcpiPm::kSize, &acpi_pm_));
     CHECK(mmio_.Insert(kIoapic, kIoapicSize, ioapic_.get()));
-    AddTransport(*BlkDevice::Create({.name = "disk0",
-                                     .backend = std::make_unique<FakeBlkBackend>(4096),
-                                     .loop = loop_.get()}),
-                 KickMode::kLoop);
     AddTransport(
-        *VsockDevice::Create({.name = "vsock", .loop = loop_.get(), .services = {}}, VsockState{}),
+        *BlkDevice::Create(
+            {.name = "disk0", .backend = std::make_unique<FakeBlkBackend>(4096), .loop = &loop_}),
+        KickMode::kLoop);
+    AddTransport(
+        *VsockDevice::Create({.name = "vsock", .loop = &loop_, .services = {}}, VsockState{}),
         KickMode::kInline);
+    auto wire = std::make_unique<FakeNetBackend>();
+    wire_ = wire.get();
+    AddTransport(*NetDevice::Create({.name = "net0", .backend = std::move(wire), .loop = &loop_},
+                                    NetState{.mac = {0x02, 0, 0, 0, 0, 1}}),
+                 KickMode::kLoop);
+    AddTransport(*BalloonDevice::Create({.name = "balloon",
+                                         .memory = &memory_,
+                                         .loop = &loop_,
+                                         .stats_interval = std::chrono::milliseconds(1)},
+                                        BalloonState{}),
+                 KickMode::kLoop);
     AddTransport(RngDevice::Create({"rng", std::make_unique<PatternEntropy>(), nullptr}),
                  KickMode::kInline);
   }
@@ -82,13 +96,13 @@ class BusTarget {
                                                   .device = std::move(device),
                                                   .memory = &memory_,
                                                   .interrupt = &line_,
-                                                  .loop = loop_.get(),
+                                                  .loop = &loop_,
                                                   .kick_mode = mode}));
     CHECK(mmio_.Insert(base, MmioTransport::kSize, transports_.back().get()));
   }
 
   void Step(ByteReader& in) {
-    switch (in.Below(8)) {
+    switch (in.Below(9)) {
       case 0:
         return Start(in);
       case 1: {
@@ -98,12 +112,15 @@ class BusTarget {
         return;
       }
       case 2:
-        return RunReady(loop_.get());
+        return RunReady(&loop_);
       case 3:
         serial_->Enqueue(in.TakeBytes(in.Below(80)));
         return;
       case 4:
         return Access(in, pio_, TakePort(in));
+      case 5:
+        if (wire_->waiting.size() < 64) wire_->Arrive(in.TakeBytes(in.Below(80)));
+        return;
       default:
         return Access(in, mmio_, TakeMmioAddress(in));
     }
@@ -121,7 +138,7 @@ class BusTarget {
     const auto choice = in.Take<uint8_t>();
     if (choice < 32) return kIoapic + choice % 2 * 0x10;
     if (choice < 40) return in.Take<uint64_t>();
-    const uint64_t base = kVirtioMmio + choice % 4 * MmioTransport::kSize;
+    const uint64_t base = kVirtioMmio + choice % 6 * MmioTransport::kSize;
     return base + (choice < 224 ? in.Take<uint8_t>() & ~3ULL : in.Take<uint16_t>() % 0x1000);
   }
 
@@ -150,7 +167,7 @@ class BusTarget {
     driver.Acknowledge();
     driver.Negotiate(in.Flag() ? ~0ULL : 0);
     const auto size = static_cast<uint16_t>(1U << in.Below(5));
-    for (uint32_t i = 0; i < 3; ++i) {
+    for (uint32_t i = 0; i < 4; ++i) {
       driver.SetUpQueue(i, {size, in.Take<uint8_t>() * 64ULL, in.Take<uint8_t>() * 64ULL,
                             in.Take<uint8_t>() * 64ULL});
     }
@@ -161,17 +178,22 @@ class BusTarget {
     static const std::unique_ptr<GuestMemory> memory = *GuestMemory::Create(kMemorySize);
     return *memory;
   }
+  static EventLoop& Loop() {
+    static const std::unique_ptr<EventLoop> loop = *EventLoop::Create();
+    return *loop;
+  }
 
   GuestMemory& memory_ = Memory();
-  std::unique_ptr<EventLoop> loop_ = *EventLoop::Create();
+  EventLoop& loop_ = Loop();
   FakeInterruptLine line_;
   FakePowerEvents power_;
   CheckingSink sink_;
-  SerialOutput output_{-1, loop_.get()};
+  SerialOutput output_{-1, &loop_};
   std::unique_ptr<Serial> serial_ = *Serial::Create({&line_, &output_});
   std::unique_ptr<Ioapic> ioapic_ = *Ioapic::Create({&sink_});
   AcpiPm acpi_pm_{&power_};
   I8042Reset i8042_{&power_};
+  FakeNetBackend* wire_ = nullptr;
   std::vector<std::unique_ptr<MmioTransport>> transports_;
   Bus pio_;
   Bus mmio_;
