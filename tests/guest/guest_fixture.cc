@@ -64,7 +64,7 @@ std::string GuestFixture::ProgramsDisk(const std::vector<std::string>& names) {
   // ldd's lines are "name => path (address)", or "path (address)" for the dynamic linker. Libraries
   // keep their places.
   const std::string root = PathFor("programs");
-  for (const char* folder : {"bin", "dev", "proc"}) {
+  for (const char* folder : {"bin", "dev", "proc", "tmp"}) {
     std::filesystem::create_directories(root + "/" + folder);
   }
   for (const std::string& name : names) {

@@ -27,7 +27,8 @@ class GuestFixture : public testing::Test {
                            std::vector<std::string> more = {});
 
   // A read-only disk image with these programs of the host's in bin/ and the shared libraries that
-  // they need, and with empty directories dev/ and proc/, for a guest to mount (EROFS) and chroot into.
+  // they need, and with empty directories dev/, proc/ and tmp/, for a guest to mount (EROFS) and
+  // chroot into.
   std::string ProgramsDisk(const std::vector<std::string>& names);
 
   // The command line of those machines.
