@@ -74,7 +74,7 @@ class HostTarget {
     while (!in.empty()) Step(in);
     rig_.driver().Check();
     // What the guest has connected to, so that the next execution finds nothing.
-    while (UniqueFd(::accept(place_.listener(), nullptr, nullptr)).valid()) {
+    while (UniqueFd(::accept4(place_.listener(), nullptr, nullptr, SOCK_NONBLOCK)).valid()) {
     }
   }
 
@@ -109,12 +109,13 @@ class HostTarget {
       case 5: {
         std::array<uint8_t, 4096> bytes;
         if (UniqueFd* const client = Chosen(in)) {
-          (void)::recv(client->get(), bytes.data(), in.Take<uint16_t>() % bytes.size(), 0);
+          (void)::recv(client->get(), bytes.data(), in.Take<uint16_t>() % bytes.size(),
+                       MSG_DONTWAIT);
         }
         return;
       }
       case 6:
-        accepted_ = UniqueFd(::accept(place_.listener(), nullptr, nullptr));
+        accepted_ = UniqueFd(::accept4(place_.listener(), nullptr, nullptr, SOCK_NONBLOCK));
         return;
       case 7:
         return rig_.driver().SubmitWritable(in, 0, in.Take<uint16_t>() % 0x1000);
