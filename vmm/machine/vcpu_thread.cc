@@ -52,7 +52,8 @@ void VcpuThread::Stop() {
 
 void VcpuThread::Give(Command command) {
   MutexLock lock(mutex_);
-  if (ended_) return;
+  // A pause that the guest asks for while somebody stops it does not keep it.
+  if (ended_ || command_.load(std::memory_order_relaxed) == Command::kStop) return;
   command_.store(command, std::memory_order_relaxed);
   // The order matters: whoever sees the exit request must see the command.
   if (command == Command::kRun) {
