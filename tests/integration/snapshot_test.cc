@@ -57,7 +57,7 @@ TEST_F(SnapshotTest, AMachineGoesOnInAnotherWhereItRangItsDoorbell) {
   machine_.reset();
   ASSERT_EQ(output(), "");
 
-  Restore(state, {std::move(memory), nullptr});
+  Restore(state, {std::move(memory)});
   BeginLife();
   machine_->Resume();
 
@@ -84,7 +84,7 @@ TEST_F(SnapshotTest, StateSurvivesItsFile) {
   auto decoded = StateFile::Decode(file);
   ASSERT_TRUE(decoded) << decoded.error().message();
   EXPECT_EQ(StateFile::Encode(*decoded), file);
-  Restore(*decoded, {std::move(memory), nullptr});
+  Restore(*decoded, {std::move(memory)});
   BeginLife();
   machine_->Resume();
 

@@ -29,7 +29,7 @@ double Microseconds(Clock::duration duration) {
 // Two and a half pages a run.
 uint64_t RunsFor(uint32_t mebibytes) { return (uint64_t{mebibytes} << 20) / kPage * 2 / 5; }
 
-WorkingSet WorkingSetOf(uint64_t runs) {
+WorkingSet WorkingSetOf(uint64_t runs, MemoryWay way) {
   WorkingSet set;
   uint64_t count = 0;
   for (uint64_t run = 0; run < runs; ++run) {
@@ -38,7 +38,8 @@ WorkingSet WorkingSetOf(uint64_t runs) {
       set.Add(static_cast<uint32_t>(first + i), IS_WRITTEN(count));
     }
   }
-  set.first_stage = static_cast<uint32_t>(set.runs.size());
+  // A pager needs a lead, for it copies more slowly than the guest runs; mapped pages need none.
+  if (way == MemoryWay::kUffd) set.first_stage = static_cast<uint32_t>(set.runs.size() / 2);
   return set;
 }
 
@@ -107,7 +108,7 @@ class Case {
       : what_(what),
         directory_(std::move(directory)),
         stamps_(stamps),
-        working_set_(WorkingSetOf(RunsFor(what.working_set_mib))) {}
+        working_set_(WorkingSetOf(RunsFor(what.working_set_mib), what.way)) {}
 
   Result<void> RunOnce(RestoreRow& row) {
     const FloorTimes floor = TRY(Floor(nullptr));
