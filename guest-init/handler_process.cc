@@ -187,6 +187,13 @@ void HandlerProcess::KillGroup() const {
   ::kill(pid_, SIGKILL);
 }
 
+bool HandlerProcess::HasEnded() const {
+  siginfo_t ended{};
+  return !running_ ||
+         ::waitid(P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+         ended.si_pid == pid_;
+}
+
 std::string DescribeExit(int status) {
   if (WIFSIGNALED(status)) {
     const char* name = ::sigabbrev_np(WTERMSIG(status));

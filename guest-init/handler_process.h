@@ -55,6 +55,8 @@ class HandlerProcess {
   // SIGKILL for its process group. Who left it is the control group's.
   void KillGroup() const;
   [[nodiscard]] bool running() const { return running_; }
+  // It has ended by now, even if the reaper has not come to say so.
+  [[nodiscard]] bool HasEnded() const;
 
  private:
   HandlerProcess() = default;

@@ -209,6 +209,7 @@ Result<void> Session::Quiesce() {
   // was cleaned up, but a handler writes until it is frozen.
   logs_.Drain();
   TRY(platform_->PrepareSnapshot());
+  if (process_->HasEnded()) return Fail(ErrorCode::kHandler, "the handler has ended");
   logs_.Drain();
   logs_.Begin(0);
   if (!channel_->Flush(kFlushLimit)) {

@@ -132,6 +132,12 @@ int LeaveChild(mayfly_answer* answer) {
   return Reply(answer, "left");
 }
 
+// Is killed a moment after its answer.
+int Alarm(mayfly_answer* answer) {
+  ::ualarm(50'000, 0);
+  return Reply(answer, "soon");
+}
+
 // Answers with random numbers of the kernel's.
 int Random(mayfly_answer* answer) {
   uint64_t number = 0;
@@ -171,8 +177,13 @@ extern "C" int mayfly_handler(const mayfly_event* event, mayfly_answer* answer) 
       {"forge-frame", &ForgeFrame},
   };
   const std::map<std::string_view, int (*)(mayfly_answer*)> answers{
-      {"fill-tmp", &FillTmp},           {"kill-init", &KillInit},     {"remount", &Remount},
-      {"double-answer", &DoubleAnswer}, {"leave-child", &LeaveChild}, {"random", &Random},
+      {"fill-tmp", &FillTmp},
+      {"kill-init", &KillInit},
+      {"remount", &Remount},
+      {"double-answer", &DoubleAnswer},
+      {"leave-child", &LeaveChild},
+      {"random", &Random},
+      {"alarm", &Alarm},
   };
   if (const auto found = endings.find(name); found != endings.end()) return found->second();
   if (const auto found = answers.find(name); found != answers.end()) return found->second(answer);

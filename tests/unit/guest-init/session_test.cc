@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/control_protocol.h"
 #include "tests/unit/guest-init/loop_test_support.h"
 
@@ -31,6 +34,7 @@ class HostPlatform final : public Platform {
   uint64_t PeakMemory() override { return 4711; }
   Result<void> PrepareSnapshot() override {
     calls += "prepare ";
+    std::this_thread::sleep_for(takes);
     if (fails_at == "prepare") return Fail(ErrorCode::kHost, "no doorbell");
     return {};
   }
@@ -49,6 +53,7 @@ class HostPlatform final : public Platform {
 
   std::string calls;
   std::string fails_at;
+  std::chrono::milliseconds takes{0};  // PrepareSnapshot()
   Life life;
   int kills = 0;
   bool out_of_memory = false;
@@ -361,6 +366,15 @@ TEST_F(SessionTest, HookThatFailsBeforeTheSnapshotIsTold) {
   Send(FrameType::kSnapshot, 0, "{}");
   ExpectError(Finish(0), "Runtime.BeforeSnapshotError", "mayfly_before_snapshot()");
   EXPECT_EQ(platform_->calls, "");
+}
+
+TEST_F(SessionTest, HandlerThatEndsMeanwhileIsNotSnapshotted) {
+  START("faulty", "native", "handler.so");
+  platform_->takes = std::chrono::milliseconds(500);
+  EXPECT_EQ(Invoke("alarm").answer, "soon");
+  Send(FrameType::kSnapshot, 0, "{}");
+  ExpectError(Finish(0), "Runtime.SnapshotError", "the handler has ended");
+  EXPECT_EQ(platform_->calls, "prepare ");
 }
 
 TEST_F(SessionTest, HookThatHangsBeforeTheSnapshotIsEnded) {
