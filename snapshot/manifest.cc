@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::string_view kPrefix = "{\"digest\":\"";
 constexpr size_t kHexSize = 64;
+constexpr uint64_t kPage = 4096;
 // Room for every machine that can be, and for no number that overflows a sum.
-constexpr uint64_t kLeastMemory = 4096;
 constexpr uint64_t kMostMemory = 1ULL << 46;
 constexpr uint64_t kMostDiskBytes = 1ULL << 60;
 constexpr uint32_t kMostVcpus = 32;
@@ -126,8 +126,8 @@ Result<void> CheckFormat(const JsonObject& object) {
   const JsonValue format = TRY(object.Require("format"));
   const uint64_t number = TRY(format.AsInteger(0, UINT32_MAX));
   if (number == Manifest::kFormat) return {};
-  return Fail(ErrorCode::kUnsupported, fmt::format("snapshot format {}, this mayfly reads {}",
-                                                   number, Manifest::kFormat));
+  return Fail(ErrorCode::kUnsupported,
+              fmt::format("snapshot format {}, this mayfly reads {}", number, Manifest::kFormat));
 }
 
 Result<Manifest> ParseFields(const JsonObject& object) {
@@ -137,7 +137,8 @@ Result<Manifest> ParseFields(const JsonObject& object) {
   const JsonValue cpu = TRY(object.Require("cpu"));
   manifest.cpu = TRY(cpu.AsString());
   const JsonValue memory = TRY(object.Require("memory_bytes"));
-  manifest.memory_bytes = TRY(memory.AsInteger(kLeastMemory, kMostMemory));
+  manifest.memory_bytes = TRY(memory.AsInteger(kPage, kMostMemory));
+  if (manifest.memory_bytes % kPage != 0) return memory.Refuse("no whole number of pages");
   const JsonValue vcpus = TRY(object.Require("vcpus"));
   manifest.vcpus = static_cast<uint32_t>(TRY(vcpus.AsInteger(1, kMostVcpus)));
   const JsonValue state = TRY(object.Require("state_table"));

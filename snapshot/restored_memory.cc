@@ -16,15 +16,16 @@ constexpr uint64_t kPage = GuestMemory::kPageSize;
 Result<bool> IsStamped(const MemoryImage& image, const MemoryOptions& options) {
   if (options.unverified) return true;
   if (options.stamps == nullptr) return false;
-  return options.stamps->Has(image.fd(), options.manifest);
+  return options.stamps->Has(TRY(VerifiedStamps::StampOf(image.fd(), options.manifest)));
 }
 
 Result<void> CheckOnce(MemoryImage& image, const MemoryOptions& options) {
-  const bool stamped = TRY(IsStamped(image, options));
-  if (stamped) return {};
+  if (options.unverified) return {};
+  if (options.stamps == nullptr) return image.CheckAll();
+  const std::string stamp = TRY(VerifiedStamps::StampOf(image.fd(), options.manifest));
+  if (options.stamps->Has(stamp)) return {};
   TRY(image.CheckAll());
-  if (options.stamps != nullptr) TRY(options.stamps->Add(image.fd(), options.manifest));
-  return {};
+  return options.stamps->Add(stamp);
 }
 
 GuestAddress AddressOf(const GuestMemory& memory, uint64_t offset) {

@@ -69,7 +69,11 @@ Result<void> Publish(TempDir& directory, const std::string& path) {
 
 // A file of a snapshot; a link to elsewhere is none.
 Result<UniqueFd> OpenMember(const std::string& directory, const char* name) {
-  return OpenFile(directory + "/" + name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  auto fd = OpenFile(directory + "/" + name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+  if (!fd && fd.error().errno_value() == ELOOP) {
+    return Fail(ErrorCode::kCorrupt, std::string(name) + ": not a regular file");
+  }
+  return fd;
 }
 
 Result<std::vector<uint8_t>> ReadMember(const std::string& directory, const char* name,
@@ -105,12 +109,28 @@ Result<MachineState> ReadState(const std::string& path, const Manifest& manifest
   return state;
 }
 
+// Names can hold bytes that JSON cannot: what could not be read again is not written.
+Result<void> CheckReadable(const Manifest& manifest) {
+  const std::string text = manifest.Serialize();
+  if (text.size() > Manifest::kMostBytes) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: {} bytes, {} are possible", SnapshotFiles::kManifest, text.size(),
+                            Manifest::kMostBytes));
+  }
+  const auto parsed = Manifest::Parse(text, SnapshotFiles::kManifest);
+  if (parsed) return {};
+  return Fail(ErrorCode::kInvalidArgument, "no manifest can say this: " + parsed.error().message());
+}
+
 }  // namespace
 
 Result<void> WriteSnapshot(const std::string& where, Manifest manifest, const MachineState& state,
                            const GuestMemory& memory, const VerifiedStamps* stamps) {
   const std::string path = WithoutTrailingSlashes(where);
   if (Exists(path)) return AlreadyThere(path);
+  manifest.memory_bytes = memory.size();
+  manifest.vcpus = static_cast<uint32_t>(state.vcpus.size());
+  TRY(CheckReadable(manifest));
   TempDir directory = TRY(TempDir::Create(path + ".part."));
   const std::string prefix = directory.path() + "/";
 
@@ -125,15 +145,13 @@ Result<void> WriteSnapshot(const std::string& where, Manifest manifest, const Ma
   const std::vector<uint8_t> state_bytes = StateFile::Encode(state);
   TRY(WriteFile(prefix + SnapshotFiles::kState, state_bytes));
 
-  manifest.memory_bytes = memory.size();
-  manifest.vcpus = static_cast<uint32_t>(state.vcpus.size());
   manifest.state_table = TRY(StateFile::TableDigest(state_bytes));
   manifest.memory_digests = DigestOf(digest_bytes);
   const std::string text = manifest.Serialize();
   TRY(WriteFile(prefix + SnapshotFiles::kManifest, AsBytes(text)));
   TRY(Publish(directory, path));
-  if (stamps != nullptr) TRY(stamps->Add(memory_fd.get(), DigestOfManifest(text)));
-  return {};
+  if (stamps == nullptr) return {};
+  return stamps->Add(TRY(VerifiedStamps::StampOf(memory_fd.get(), DigestOfManifest(text))));
 }
 
 Result<Snapshot> Snapshot::Open(const std::string& path) {

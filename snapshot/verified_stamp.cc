@@ -8,19 +8,6 @@
 #include "base/file.h"
 
 namespace mayfly {
-namespace {
-
-Result<std::string> NameOf(int fd, const Sha256Digest& manifest) {
-  struct stat status {};
-  if (::fstat(fd, &status) != 0) return FailErrno("stat memory");
-  const std::string identity = fmt::format(
-      "{} {} {} {}.{} {}.{} {}", status.st_dev, status.st_ino, status.st_size,
-      status.st_ctim.tv_sec, status.st_ctim.tv_nsec, status.st_mtim.tv_sec,
-      status.st_mtim.tv_nsec, ToHex(manifest));
-  return ToHex(DigestOf(AsBytes(identity)));
-}
-
-}  // namespace
 
 Result<VerifiedStamps> VerifiedStamps::Open(const std::string& directory) {
   for (size_t slash = directory.find('/', 1); slash != std::string::npos;
@@ -30,7 +17,7 @@ Result<VerifiedStamps> VerifiedStamps::Open(const std::string& directory) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
     return FailErrno("create " + directory);
   }
-  struct stat status {};
+  struct stat status{};
   if (::lstat(directory.c_str(), &status) != 0) return FailErrno("stat " + directory);
   if (!S_ISDIR(status.st_mode) || status.st_uid != ::geteuid() || (status.st_mode & 022) != 0) {
     return Fail(ErrorCode::kPermission,
@@ -39,16 +26,25 @@ Result<VerifiedStamps> VerifiedStamps::Open(const std::string& directory) {
   return VerifiedStamps(directory);
 }
 
-Result<bool> VerifiedStamps::Has(int fd, const Sha256Digest& manifest) const {
-  const std::string path = directory_ + "/" + TRY(NameOf(fd, manifest));
-  struct stat status {};
+Result<std::string> VerifiedStamps::StampOf(int fd, const Sha256Digest& manifest) {
+  struct stat status{};
+  if (::fstat(fd, &status) != 0) return FailErrno("stat memory");
+  const std::string identity =
+      fmt::format("{} {} {} {}.{} {}.{} {}", status.st_dev, status.st_ino, status.st_size,
+                  status.st_ctim.tv_sec, status.st_ctim.tv_nsec, status.st_mtim.tv_sec,
+                  status.st_mtim.tv_nsec, ToHex(manifest));
+  return ToHex(DigestOf(AsBytes(identity)));
+}
+
+bool VerifiedStamps::Has(const std::string& stamp) const {
+  const std::string path = directory_ + "/" + stamp;
+  struct stat status{};
   return ::lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) &&
          status.st_uid == ::geteuid();
 }
 
-Result<void> VerifiedStamps::Add(int fd, const Sha256Digest& manifest) const {
-  const std::string path = directory_ + "/" + TRY(NameOf(fd, manifest));
-  TRY(OpenFile(path, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600));
+Result<void> VerifiedStamps::Add(const std::string& stamp) const {
+  TRY(OpenFile(directory_ + "/" + stamp, O_WRONLY | O_CREAT | O_NOFOLLOW, 0600));
   return {};
 }
 

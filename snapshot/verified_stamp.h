@@ -16,8 +16,12 @@ class VerifiedStamps {
   // `directory` is created if it is not there. kPermission if others could write to it.
   static Result<VerifiedStamps> Open(const std::string& directory);
 
-  [[nodiscard]] Result<bool> Has(int fd, const Sha256Digest& manifest) const;
-  [[nodiscard]] Result<void> Add(int fd, const Sha256Digest& manifest) const;
+  // The stamp of a file as it is now. Taken before the file is read, so that what changes in it
+  // meanwhile is not taken for checked.
+  static Result<std::string> StampOf(int fd, const Sha256Digest& manifest);
+
+  [[nodiscard]] bool Has(const std::string& stamp) const;
+  [[nodiscard]] Result<void> Add(const std::string& stamp) const;
 
  private:
   explicit VerifiedStamps(std::string directory) : directory_(std::move(directory)) {}
