@@ -23,7 +23,7 @@ struct VsockConnectionState {
   uint32_t received = 0;
   uint32_t forwarded = 0;
   uint32_t announced_forwarded = 0;
-  std::vector<uint8_t> kept;  // Received and not forwarded: received - forwarded bytes.
+  std::vector<uint8_t> kept{};  // Received and not forwarded: received - forwarded bytes.
 
   bool operator==(const VsockConnectionState&) const = default;
 

@@ -1,8 +1,14 @@
 #include "vmm/memory/guest_memory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <numeric>
 #include <vector>
+
+#include "base/file.h"
+#include "tests/unit/vmm/function/scratch.h"
 
 namespace mayfly {
 namespace {
@@ -126,6 +132,141 @@ TEST(GuestMemoryLayoutTest, ImpossibleSizesAreRefused) {
   EXPECT_FALSE(GuestMemory::Create(0));
   EXPECT_FALSE(GuestMemory::Create(kPage + 1));
   EXPECT_FALSE(GuestMemory::Create(UINT64_MAX - kPage + 1));
+}
+
+// Memory that comes from a file whose byte n of every page p is p + n, modulo 256.
+class MappedMemoryTest : public ::testing::Test {
+ protected:
+  static constexpr uint64_t kPages = 64;
+
+  MappedMemoryTest() {
+    Bytes bytes(kPages * kPage);
+    for (uint64_t page = 0; page < kPages; ++page) {
+      std::iota(bytes.begin() + static_cast<ptrdiff_t>(page * kPage),
+                bytes.begin() + static_cast<ptrdiff_t>((page + 1) * kPage),
+                static_cast<uint8_t>(page));
+    }
+    scratch_.Write("memory", AsText(bytes));
+    fd_ = *OpenFile(scratch_ / "memory", O_RDONLY);
+    memory_ = *GuestMemory::MapPrivate(kPages * kPage, fd_.get());
+  }
+
+  [[nodiscard]] Bytes ReadPage(uint64_t page) const {
+    Bytes bytes(kPage);
+    EXPECT_TRUE(memory_->Read(GuestAddress{page * kPage}, bytes));
+    return bytes;
+  }
+  static Bytes PageOfFile(uint64_t page) {
+    Bytes bytes(kPage);
+    std::iota(bytes.begin(), bytes.end(), static_cast<uint8_t>(page));
+    return bytes;
+  }
+
+  Scratch scratch_;
+  UniqueFd fd_;
+  std::unique_ptr<GuestMemory> memory_;
+};
+
+TEST_F(MappedMemoryTest, HoldsTheFilesContents) {
+  EXPECT_EQ(ReadPage(0), PageOfFile(0));
+  EXPECT_EQ(ReadPage(kPages - 1), PageOfFile(kPages - 1));
+}
+
+TEST_F(MappedMemoryTest, WritesStayInTheMemory) {
+  const auto other = *GuestMemory::MapPrivate(kPages * kPage, fd_.get());
+  ASSERT_TRUE(memory_->Fill(GuestAddress{kPage}, 0xff, kPage));
+  EXPECT_EQ(ReadPage(1), Bytes(kPage, 0xff));
+  uint8_t byte = 0;
+  ASSERT_TRUE(other->ReadValue(GuestAddress{kPage}, &byte));
+  EXPECT_EQ(byte, 1);
+  EXPECT_EQ(scratch_.Read("memory")[kPage], 1);
+}
+
+// MADV_DONTNEED would bring the file's contents back, which the guest has long given up.
+TEST_F(MappedMemoryTest, DiscardedPagesReadAsZeros) {
+  ASSERT_TRUE(memory_->Fill(GuestAddress{kPage}, 0xff, kPage));
+  ASSERT_TRUE(memory_->Discard(GuestAddress{kPage}, 2 * kPage));
+  EXPECT_EQ(ReadPage(0), PageOfFile(0));
+  EXPECT_EQ(ReadPage(1), Bytes(kPage, 0));
+  EXPECT_EQ(ReadPage(2), Bytes(kPage, 0));
+  EXPECT_EQ(ReadPage(3), PageOfFile(3));
+}
+
+TEST_F(MappedMemoryTest, DiscardedPagesCanBeWrittenAndDiscardedAgain) {
+  ASSERT_TRUE(memory_->Discard(GuestAddress{kPage}, kPage));
+  ASSERT_TRUE(memory_->Fill(GuestAddress{kPage}, 0xff, kPage));
+  EXPECT_EQ(ReadPage(1), Bytes(kPage, 0xff));
+  ASSERT_TRUE(memory_->Discard(GuestAddress{kPage}, kPage));
+  EXPECT_EQ(ReadPage(1), Bytes(kPage, 0));
+}
+
+TEST_F(MappedMemoryTest, OnlyWholePagesAreDiscarded) {
+  ASSERT_TRUE(memory_->Discard(GuestAddress{kPage - 1}, kPage + 2));
+  EXPECT_EQ(ReadPage(0), PageOfFile(0));
+  EXPECT_EQ(ReadPage(1), Bytes(kPage, 0));
+  EXPECT_EQ(ReadPage(2), PageOfFile(2));
+}
+
+// A guest that discards every other page, again and again, would use up the process's mappings.
+TEST_F(MappedMemoryTest, DiscardsBeyondTheCapStillReadAsZeros) {
+  constexpr int kMoreThanTheCap = 9000;
+  for (int i = 0; i < kMoreThanTheCap; ++i) {
+    ASSERT_TRUE(memory_->Discard(GuestAddress{2 * kPage}, kPage));
+  }
+  ASSERT_TRUE(memory_->Discard(GuestAddress{5 * kPage}, kPage));
+  EXPECT_EQ(ReadPage(5), Bytes(kPage, 0));
+  EXPECT_EQ(ReadPage(4), PageOfFile(4));
+  EXPECT_EQ(ReadPage(6), PageOfFile(6));
+}
+
+TEST_F(MappedMemoryTest, AllOfItMayBeAnythingButZero) {
+  ASSERT_TRUE(memory_->Discard(GuestAddress{0}, kPage));
+  EXPECT_EQ(*memory_->PopulatedRanges(memory_->regions()[0]),
+            (std::vector<PageRange>{{0, kPages * kPage}}));
+}
+
+TEST_F(MappedMemoryTest, RegionsFollowOneAnotherInTheFile) {
+  constexpr uint64_t kSizeWithHole = GuestMemory::kHoleStart + kPage;
+  const UniqueFd fd = *OpenFile(scratch_ / "large", O_RDWR | O_CREAT);
+  ASSERT_EQ(::ftruncate(fd.get(), kSizeWithHole), 0);
+  ASSERT_EQ(::pwrite(fd.get(), "x", 1, GuestMemory::kHoleStart), 1);
+  const auto memory = *GuestMemory::MapPrivate(kSizeWithHole, fd.get());
+  char first = 0;
+  ASSERT_TRUE(memory->ReadValue(GuestAddress{GuestMemory::kHoleEnd}, &first));
+  EXPECT_EQ(first, 'x');
+}
+
+// A page that a pager has not filled yet would come back with what the pager has for it.
+TEST_F(GuestMemoryTest, DiscardedPagesOfPagedMemoryReadAsZeros) {
+  memory_->SetFilledOnTouch();
+  ASSERT_TRUE(memory_->Fill(GuestAddress{0}, 0xff, 2 * kPage));
+  ASSERT_TRUE(memory_->Discard(GuestAddress{0}, kPage));
+  Bytes bytes(2, 0xee);
+  ASSERT_TRUE(memory_->Read(GuestAddress{kPage - 1}, bytes));
+  EXPECT_EQ(bytes, (Bytes{0, 0xff}));
+}
+
+TEST_F(GuestMemoryTest, PopulatedRangesAreThePagesThatWereTouched) {
+  const auto memory = *GuestMemory::Create(kSize);
+  EXPECT_EQ(*memory->PopulatedRanges(memory->regions()[0]), std::vector<PageRange>{});
+  ASSERT_TRUE(memory->Fill(GuestAddress{3 * kPage}, 1, 2 * kPage));
+  ASSERT_TRUE(memory->Fill(GuestAddress{kSize - 1}, 0, 1));
+  EXPECT_EQ(*memory->PopulatedRanges(memory->regions()[0]),
+            (std::vector<PageRange>{{3 * kPage, 5 * kPage}, {kSize - kPage, kSize}}));
+}
+
+TEST_F(GuestMemoryTest, DiscardedPagesAreNotPopulated) {
+  ASSERT_TRUE(memory_->Fill(GuestAddress{0}, 1, 3 * kPage));
+  ASSERT_TRUE(memory_->Discard(GuestAddress{kPage}, kPage));
+  EXPECT_EQ(*memory_->PopulatedRanges(memory_->regions()[0]),
+            (std::vector<PageRange>{{0, kPage}, {2 * kPage, 3 * kPage}}));
+}
+
+TEST_F(GuestMemoryTest, PopulatedPagesNeedNoTouch) {
+  EXPECT_TRUE(memory_->Populate(GuestAddress{kPage}, kPage, true));
+  EXPECT_EQ(*memory_->PopulatedRanges(memory_->regions()[0]),
+            (std::vector<PageRange>{{kPage, 2 * kPage}}));
+  EXPECT_FALSE(memory_->Populate(GuestAddress{kSize}, kPage, true));
 }
 
 }  // namespace

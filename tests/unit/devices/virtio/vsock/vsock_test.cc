@@ -237,26 +237,5 @@ TEST_F(VsockTest, ResetOfTheDeviceEndsAllConnections) {
   Connect();
 }
 
-// State.
-
-TEST(VsockStateTest, DeviceSavesWhatItWasMadeOf) {
-  const auto loop = *EventLoop::Create();
-  const auto device = VsockDevice::Create({.name = "vsock", .loop = loop.get()}, VsockState{77});
-  ASSERT_TRUE(device);
-  EXPECT_EQ((*device)->Save(), VsockState{77});
-}
-
-TEST(VsockStateTest, ReservedCidsAreRefused) {
-  const auto loop = *EventLoop::Create();
-  const auto code = [&](uint64_t cid) {
-    const auto device = VsockDevice::Create({.name = "vsock", .loop = loop.get()}, VsockState{cid});
-    return device ? ErrorCode::kHost : device.error().code();
-  };
-  EXPECT_EQ(code(0), ErrorCode::kCorrupt);
-  EXPECT_EQ(code(2), ErrorCode::kCorrupt);
-  EXPECT_EQ(code(0xffff'ffff), ErrorCode::kCorrupt);
-  EXPECT_EQ(code(1ULL << 32 | 3), ErrorCode::kCorrupt);
-}
-
 }  // namespace
 }  // namespace mayfly
