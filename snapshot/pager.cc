@@ -56,10 +56,17 @@ Pager::~Pager() {
   thread_.Join();
 }
 
-void Pager::OnFailure(std::function<void(const Error&)> failed) {
+Result<void> Pager::Begin(std::function<void(const Error&)> failed) {
   MutexLock lock(mutex_);
+  if (failure_) return std::unexpected(*failure_);
   failed_ = std::move(failed);
-  if (failure_) failed_(*failure_);
+  stage_ = Stage::kRunning;
+  return {};
+}
+
+void Pager::AddVcpuThread(uint32_t thread) {
+  MutexLock lock(mutex_);
+  vcpu_threads_.insert(thread);
 }
 
 Result<void> Pager::PushAhead(const WorkingSet& set) {
@@ -76,8 +83,10 @@ Result<void> Pager::PushAhead(const WorkingSet& set) {
 }
 
 void Pager::GuestHasEnded() {
-  ended_.store(true, std::memory_order_release);
-  for (const MemoryRegion& region : memory_->regions()) (void)uffd_.Wake(region.host, region.size);
+  MutexLock lock(mutex_);
+  stage_ = Stage::kEnded;
+  for (uint8_t* const page : held_) (void)uffd_.Zero(page, kPage);
+  held_.clear();
 }
 
 WorkingSet Pager::TakeRecord() {
@@ -120,7 +129,7 @@ void Pager::Answer(const Userfaultfd::Fault& fault) {
   const uint64_t start = AlignDown(*offset, options_.run_bytes);
   const uint64_t end = std::min(start + options_.run_bytes, RegionEnd(*offset));
   const Result<void> filled = Fill(start, end - start);
-  if (!filled) Fail(filled.error(), fault);
+  if (!filled) Refuse(filled.error(), fault);
 }
 
 Result<void> Pager::Fill(uint64_t offset, uint64_t length) {
@@ -163,21 +172,21 @@ void Pager::PushSome() {
   }
 }
 
-void Pager::Fail(const Error& error, const Userfaultfd::Fault& fault) {
-  if (ended_.load(std::memory_order_acquire)) {
+void Pager::Refuse(const Error& error, const Userfaultfd::Fault& fault) {
+  MutexLock lock(mutex_);
+  if (!failure_) {
+    failure_ = error;
+    if (failed_) failed_(error);
+  }
+  if (stage_ != Stage::kRunning) {
     (void)uffd_.Zero(fault.address, kPage);
-    return;
+  } else if (!vcpu_threads_.contains(fault.thread)) {
+    held_.push_back(fault.address);
+  } else {
+    // Nothing may be there instead of the page: KVM_RUN gets EFAULT and returns it.
+    ::mmap(fault.address, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    (void)uffd_.Wake(fault.address, kPage);
   }
-  {
-    MutexLock lock(mutex_);
-    if (!failure_) {
-      failure_ = error;
-      if (failed_) failed_(error);
-    }
-  }
-  // Nothing may be there instead of the page: whoever waits gets EFAULT, and KVM_RUN returns it.
-  ::mmap(fault.address, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-  (void)uffd_.Wake(fault.address, kPage);
 }
 
 uint8_t* Pager::HostAt(uint64_t offset) const {

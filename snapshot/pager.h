@@ -24,7 +24,8 @@ namespace mayfly {
 // the memory outlives it, and whoever touches the memory ends before it.
 //
 // A page that cannot be had (the file is damaged, or gone) ends the machine: the vCPU that waits for
-// it gets an error instead, and never zeros.
+// it gets an error instead, and never zeros. Another thread that waits for it, a device's, goes on
+// when no vCPU runs any more and nobody sees what it does.
 class Pager {
  public:
   struct Options {
@@ -45,13 +46,17 @@ class Pager {
   Pager& operator=(const Pager&) = delete;
   ~Pager();
 
-  // `failed` is called once, on the pager's thread or from here, if a page cannot be had.
-  void OnFailure(std::function<void(const Error&)> failed);
+  // The machine is built and the guest is about to run. Until then a page that cannot be had is
+  // filled with zeros, and this call returns the error; after it `failed` is called once, on the
+  // pager's thread.
+  Result<void> Begin(std::function<void(const Error&)> failed);
+  // A thread whose faults are a guest's. Any thread.
+  void AddVcpuThread(uint32_t thread);
 
   // Fills the runs of `set` in order: the first stage before it returns, the rest beside the guest.
   Result<void> PushAhead(const WorkingSet& set);
 
-  // No vCPU runs any more: faults that still come, of devices, are answered with anything.
+  // No vCPU runs any more.
   void GuestHasEnded();
 
   // The faults so far, in order; none unless Options::record.
@@ -68,7 +73,7 @@ class Pager {
   Result<void> Fill(uint64_t offset, uint64_t length);
   Result<void> FillChecked(uint64_t offset, uint64_t length);
   void PushSome();
-  void Fail(const Error& error, const Userfaultfd::Fault& fault);
+  void Refuse(const Error& error, const Userfaultfd::Fault& fault);
   // Between an offset in the image and an address of the process; none if there is none.
   [[nodiscard]] uint8_t* HostAt(uint64_t offset) const;
   [[nodiscard]] std::optional<uint64_t> OffsetOf(const uint8_t* host) const;
@@ -82,10 +87,14 @@ class Pager {
   const Options options_;
   Mapping source_;  // The image, for what was checked as a whole. Only the kernel reads through it.
   std::atomic<bool> stop_{false};
-  std::atomic<bool> ended_{false};
   std::atomic<uint64_t> faults_{0};
 
+  enum class Stage { kBuilding, kRunning, kEnded };
+
   Mutex mutex_;
+  Stage stage_ GUARDED_BY(mutex_) = Stage::kBuilding;
+  std::set<uint32_t> vcpu_threads_ GUARDED_BY(mutex_);
+  std::vector<uint8_t*> held_ GUARDED_BY(mutex_);  // Pages that devices wait for in vain.
   std::function<void(const Error&)> failed_ GUARDED_BY(mutex_);
   std::optional<Error> failure_ GUARDED_BY(mutex_);
   std::vector<WorkingSetRun> ahead_ GUARDED_BY(mutex_);

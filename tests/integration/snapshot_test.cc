@@ -167,6 +167,20 @@ TEST_F(SnapshotDirectoryTest, ADamagedPageNeverReachesTheGuest) {
   EXPECT_EQ(output(), "");
 }
 
+TEST_F(SnapshotDirectoryTest, ADamagedPageThatTheVmmItselfNeedsFailsTheRestore) {
+  const UniqueFd memory = OpenFile(PathFor("snap/memory"), O_RDWR).value();
+  const uint8_t byte = 0xff;
+  ASSERT_EQ(::pwrite(memory.get(), &byte, 1, static_cast<off_t>(kRestorePageAddress + 4000)), 1);
+  auto snapshot = Snapshot::Open(PathFor("snap"));
+  ASSERT_TRUE(snapshot);
+  auto restored = RestoreMemory(snapshot->TakeMemory(), {MemoryWay::kUffd});
+  ASSERT_TRUE(restored);
+  const auto machine = MachineBuilder(ConfigFor("", ""), nullptr)
+                           .Restore(snapshot->TakeState(), std::move(*restored));
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().code(), ErrorCode::kCorrupt);
+}
+
 TEST_F(SnapshotDirectoryTest, ADamagedPageIsFoundBeforeMapping) {
   const UniqueFd memory = OpenFile(PathFor("snap/memory"), O_RDWR).value();
   const uint8_t byte = 0xff;

@@ -70,16 +70,17 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
   parts_.ahead = std::move(memory.ahead);
   parts_.pager = std::move(memory.pager);
   TRY(CreateVm(kvm));
-  if (parts_.pager) {
-    parts_.pager->OnFailure([end = parts_.end.get()](const Error& error) {
-      end->Set({EndReason::kMemoryIntegrity, error.message()});
-    });
-  }
   TRY(AddLegacyDevices());
   TRY(AddVirtioDevices());
   TRY(RestoreVcpus());
   TRY(parts_.vm->SetClock(saved_->clock_ns));
   parts_.generation->Set(TRY(GenerationId::NewGuid()));
+  TRY(CheckRestorePage());
+  if (parts_.pager) {
+    TRY(parts_.pager->Begin([end = parts_.end.get()](const Error& error) {
+      end->Set({EndReason::kMemoryIntegrity, error.message()});
+    }));
+  }
   return std::make_unique<Machine>(std::move(parts_));
 }
 
@@ -100,6 +101,16 @@ Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
       return Fail(ErrorCode::kCorrupt,
                   fmt::format("vcpus[{}]: its id is {}", id, saved_->vcpus[id].id));
     }
+  }
+  return {};
+}
+
+// It is also what brings the page into memory while its lack is still an error of the restore.
+Result<void> MachineBuilder::CheckRestorePage() const {
+  RestorePage page{};
+  if (!parts_.memory->ReadValue(layout::kRestorePage, &page) ||
+      page.magic != RestorePage::kMagic) {
+    return Fail(ErrorCode::kCorrupt, "memory: it has no restore page");
   }
   return {};
 }

@@ -39,6 +39,7 @@ class MachineBuilder {
  private:
   Result<void> CheckConfig() const;
   Result<void> CheckState(const GuestMemory& memory) const;
+  Result<void> CheckRestorePage() const;
   // Creates the VM over parts_.memory.
   Result<void> CreateVm(const Kvm& kvm);
   Result<void> AddLegacyDevices();
