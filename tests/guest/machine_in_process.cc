@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "tests/support/memory_use.h"
 
 namespace mayfly {
 
@@ -26,10 +27,15 @@ MachineConfig MachineInProcess::ConfigFor(const std::string& script) {
 }
 
 void MachineInProcess::Start(MachineConfig config) {
-  auto machine = MachineBuilder(std::move(config), nullptr).Boot();
-  ASSERT_TRUE(machine) << machine.error().message();
-  machine_ = std::move(*machine);
+  auto parts = MachineBuilder(std::move(config), nullptr).Build();
+  ASSERT_TRUE(parts) << parts.error().message();
+  memory_ = parts->memory.get();
+  machine_ = std::make_unique<Machine>(*std::move(parts));
   machine_->Resume();
+}
+
+uint64_t MachineInProcess::HeldGuestBytes() const {
+  return HeldBytes(memory_->regions().front().host, memory_->size());
 }
 
 bool MachineInProcess::WaitForOutput(const std::string& text) const {

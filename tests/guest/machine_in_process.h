@@ -19,6 +19,8 @@ class MachineInProcess : public GuestFixture {
   // The minimal kernel with an init that runs `script`, 256 MiB, its console in a file.
   MachineConfig ConfigFor(const std::string& script);
   void Start(MachineConfig config);
+  // What the host keeps for the guest's RAM, in bytes.
+  [[nodiscard]] uint64_t HeldGuestBytes() const;
   // Waits until the guest has printed `text`, or `condition` holds; two minutes at most.
   bool WaitForOutput(const std::string& text) const;
   static bool WaitFor(const std::function<bool()>& condition);
@@ -28,6 +30,7 @@ class MachineInProcess : public GuestFixture {
 
  private:
   UniqueFd console_;
+  const GuestMemory* memory_ = nullptr;  // Borrowed from the machine.
 };
 
 }  // namespace mayfly

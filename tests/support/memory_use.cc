@@ -1,9 +1,15 @@
 #include "tests/support/memory_use.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <vector>
+
+#include "base/check.h"
 
 namespace mayfly {
 
@@ -24,6 +30,21 @@ uint64_t ResidentBytesWithout(const void* excluded) {
     }
   }
   return kilobytes * 1024;
+}
+
+uint64_t HeldBytes(const void* start, uint64_t size) {
+  constexpr uint64_t kPresentOrSwapped = 3ULL << 62;
+  const auto page_size = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  std::vector<uint64_t> pages(size / page_size);
+  const uint64_t first = reinterpret_cast<uintptr_t>(start) / page_size;
+  std::ifstream pagemap("/proc/self/pagemap", std::ios::binary);
+  pagemap.seekg(static_cast<std::streamoff>(first * sizeof(uint64_t)));
+  pagemap.read(reinterpret_cast<char*>(pages.data()),
+               static_cast<std::streamsize>(pages.size() * sizeof(uint64_t)));
+  CHECK(pagemap.good());
+  const auto held = std::count_if(pages.begin(), pages.end(),
+                                  [](uint64_t page) { return (page & kPresentOrSwapped) != 0; });
+  return static_cast<uint64_t>(held) * page_size;
 }
 
 uint64_t CountFromEnvironment(const char* name, uint64_t otherwise) {
