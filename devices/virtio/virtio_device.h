@@ -39,7 +39,9 @@ class VirtioDevice {
   // before Activate().
   virtual void Reset() = 0;
   // Waits until nothing is in flight and all of it is in the used rings, for a machine that is
-  // paused: no ProcessQueue() comes before it runs again.
+  // paused. From then on the device leaves the guest's memory and its queues alone, whatever its
+  // backend, its timers and its host do, until the next ProcessQueue(), which does not come before
+  // the machine runs again; Virtqueue::ProcessLater() asks for one.
   virtual void Drain() {}
 
   // How far each queue has come; only between Activate() and Reset(), with the machine paused. The

@@ -98,8 +98,14 @@ void BalloonDevice::Reset() {
   queues_.clear();
   done_.fill(0);
   stats_read_ = false;
+  paused_ = false;
   actual_pages_ = 0;
   metrics_.actual.Set(0);
+}
+
+void BalloonDevice::Drain() {
+  MutexLock lock(mutex_);
+  paused_ = true;
 }
 
 std::vector<VirtqueueState> BalloonDevice::SaveQueues() const {
@@ -116,6 +122,7 @@ BalloonState BalloonDevice::Save() const {
 
 void BalloonDevice::ProcessQueue(uint16_t index) {
   MutexLock lock(mutex_);
+  paused_ = false;
   if (index == kInflate) {
     DrainLocked(index, &BalloonDevice::InflateLocked);
   } else if (index == kDeflate) {
@@ -248,7 +255,9 @@ void BalloonDevice::AskForStats() {
   stats_timer_ = 0;
   if (queues_.empty()) return;
   Virtqueue& queue = queues_[kStats];
-  if (std::optional<DescriptorChain> chain = queue.Pop()) {
+  if (paused_) {
+    queue.ProcessLater();  // That ends the pause; the driver is asked an interval later.
+  } else if (std::optional<DescriptorChain> chain = queue.Pop()) {
     queue.Complete(*std::move(chain), 0);
     queue.Notify();
     stats_read_ = false;

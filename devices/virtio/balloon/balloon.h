@@ -64,6 +64,7 @@ class BalloonDevice final : public VirtioDevice {
   void Activate(std::vector<Virtqueue> queues, uint64_t driver_features) override;
   void ProcessQueue(uint16_t index) override;
   void Reset() override;
+  void Drain() override;
   [[nodiscard]] std::vector<VirtqueueState> SaveQueues() const override;
 
   [[nodiscard]] BalloonState Save() const;
@@ -122,6 +123,8 @@ class BalloonDevice final : public VirtioDevice {
   // is put back, so that a snapshot finds it in its queue; done twice is harmless.
   std::array<uint32_t, kQueueSizes.size()> done_ GUARDED_BY(mutex_){};
   EventLoop::TimerId stats_timer_ GUARDED_BY(mutex_) = 0;
+  // Since Drain(): the guest's memory stays as it is until the transport asks for something.
+  bool paused_ GUARDED_BY(mutex_) = false;
   bool stats_read_ GUARDED_BY(mutex_) = false;  // The buffer that the driver gave last.
 };
 

@@ -112,9 +112,15 @@ void NetDevice::Activate(std::vector<Virtqueue> queues, uint64_t driver_features
 
 void NetDevice::Reset() {
   MutexLock lock(mutex_);
+  paused_ = false;
   receive_.reset();
   transmit_.reset();
   driver_features_ = 0;
+}
+
+void NetDevice::Drain() {
+  MutexLock lock(mutex_);
+  paused_ = true;
 }
 
 std::vector<VirtqueueState> NetDevice::SaveQueues() const {
@@ -130,6 +136,7 @@ NetState NetDevice::Save() const {
 
 void NetDevice::ProcessQueue(uint16_t index) {
   MutexLock lock(mutex_);
+  paused_ = false;
   if (index == kReceive) ReceiveLocked();
   if (index == kTransmit) TransmitLocked();
 }
@@ -137,7 +144,17 @@ void NetDevice::ProcessQueue(uint16_t index) {
 void NetDevice::BackendReady() {
   MutexLock lock(mutex_);
   readable_ = true;
-  ReceiveLocked();
+  ProcessLocked(kReceive);
+}
+
+void NetDevice::ProcessLocked(Queue queue) {
+  if (paused_) {
+    receive_->ProcessLater();  // Of both queues, once the machine runs again.
+  } else if (queue == kReceive) {
+    ReceiveLocked();
+  } else {
+    TransmitLocked();
+  }
 }
 
 void NetDevice::ReceiveLocked() {
@@ -275,8 +292,7 @@ void NetDevice::WaitLocked(Queue queue, EventLoop::Clock::duration wait) {
   timers_[queue] = loop_->After(wait, [this, queue] {
     MutexLock lock(mutex_);
     timers_[queue] = 0;
-    if (queue == kReceive) ReceiveLocked();
-    if (queue == kTransmit) TransmitLocked();
+    ProcessLocked(queue);
   });
 }
 

@@ -64,6 +64,7 @@ class NetDevice final : public VirtioDevice {
   void Activate(std::vector<Virtqueue> queues, uint64_t driver_features) override;
   void ProcessQueue(uint16_t index) override;
   void Reset() override;
+  void Drain() override;
   [[nodiscard]] std::vector<VirtqueueState> SaveQueues() const override;
 
   [[nodiscard]] NetState Save() const;
@@ -76,6 +77,8 @@ class NetDevice final : public VirtioDevice {
   NetDevice(Resources resources, const NetState& state);
 
   void BackendReady();
+  // What an event leads to that is no kick: of the backend, or of a limiter's timer.
+  void ProcessLocked(Queue queue) REQUIRES(mutex_);
   void ReceiveLocked() REQUIRES(mutex_);
   // False if nothing can be done before the next event.
   bool ReceiveFrameLocked() REQUIRES(mutex_);
@@ -103,6 +106,8 @@ class NetDevice final : public VirtioDevice {
   std::optional<Virtqueue> transmit_ GUARDED_BY(mutex_);
   RateLimiter receive_limiter_ GUARDED_BY(mutex_);
   RateLimiter transmit_limiter_ GUARDED_BY(mutex_);
+  // Since Drain(): the guest's memory stays as it is until the transport asks for something.
+  bool paused_ GUARDED_BY(mutex_) = false;
   // The timers that end a limiter's wait; 0: none runs.
   std::array<EventLoop::TimerId, 2> timers_ GUARDED_BY(mutex_){};
   // The backend may have a frame: it has said so since it last had none.

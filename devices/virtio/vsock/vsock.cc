@@ -113,7 +113,13 @@ void VsockDevice::Reset() {
   to_send_.clear();
   owed_resets_.clear();
   stalled_ = false;
+  paused_ = false;
   metrics_.connections.Set(0);
+}
+
+void VsockDevice::Drain() {
+  MutexLock lock(mutex_);
+  paused_ = true;
 }
 
 std::vector<VirtqueueState> VsockDevice::SaveQueues() const {
@@ -126,6 +132,7 @@ std::vector<VirtqueueState> VsockDevice::SaveQueues() const {
 
 void VsockDevice::ProcessQueue(uint16_t index) {
   MutexLock lock(mutex_);
+  paused_ = false;
   if (index == kTransmit) ProcessTransmitLocked();
   if (index == kReceive || index == kTransmit) PumpLocked();
   // Nothing is ever put into the event queue: transport resets belong to restored machines.
@@ -347,6 +354,10 @@ PacketHeader VsockDevice::HeaderFor(Key key) const {
 
 void VsockDevice::PumpLocked() {
   if (queues_.empty()) return;
+  if (paused_) {
+    queues_[kReceive].ProcessLater();
+    return;
+  }
   unsigned sent = 0;
   bool more = true;
   while (more && sent < kMaxTurnPackets) {

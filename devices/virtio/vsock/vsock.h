@@ -70,6 +70,7 @@ class VsockDevice final : public VirtioDevice {
   void Activate(std::vector<Virtqueue> queues, uint64_t driver_features) override;
   void ProcessQueue(uint16_t index) override;
   void Reset() override;
+  void Drain() override;
   [[nodiscard]] std::vector<VirtqueueState> SaveQueues() const override;
 
   // Connections to services are saved whole; what has been on its way to the service is with the
@@ -120,7 +121,8 @@ class VsockDevice final : public VirtioDevice {
   void OweResetLocked(Key key) REQUIRES(mutex_);
   // After anything has happened to a connection: ends it, or puts it into the queue of senders.
   void SettleLocked(Entries::iterator entry) REQUIRES(mutex_);
-  // Fills receive buffers with what is owed and what streams have, in turns.
+  // Fills receive buffers with what is owed and what streams have, in turns; later, if the machine
+  // is paused.
   void PumpLocked() REQUIRES(mutex_);
   // Goes on with transmission if it waited and need not any more.
   void UnstallLocked() REQUIRES(mutex_);
@@ -145,6 +147,8 @@ class VsockDevice final : public VirtioDevice {
   std::map<uint64_t, Key> to_send_ GUARDED_BY(mutex_);
   uint64_t next_ticket_ GUARDED_BY(mutex_) = 1;
   std::set<Key> owed_resets_ GUARDED_BY(mutex_);
+  // Since Drain(): the guest's memory stays as it is until the transport asks for something.
+  bool paused_ GUARDED_BY(mutex_) = false;
   bool stalled_ GUARDED_BY(mutex_) = false;  // Transmission waits for owed_resets_ to shrink.
 };
 

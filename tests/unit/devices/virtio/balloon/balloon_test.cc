@@ -207,6 +207,22 @@ TEST_F(BalloonTest, StatisticsAreAskedForEveryInterval) {
   EXPECT_EQ(device_->metrics().stats.value(), 2);
 }
 
+TEST_F(BalloonTest, StatisticsOfAPausedMachineAreAskedForAfterwards) {
+  Start();
+  driver_.Chain(kStats).Readable(Bytes(10)).Submit();
+  driver_.Kick(kStats);
+  transport_->Pause();
+
+  loop_->After(milliseconds(50), [this] { loop_->Stop(); });
+  ASSERT_TRUE(loop_->Run());
+
+  EXPECT_FALSE(driver_.PopUsed(kStats));
+  transport_->Resume();
+  loop_->After(milliseconds(50), [this] { loop_->Stop(); });
+  ASSERT_TRUE(loop_->Run());
+  EXPECT_TRUE(driver_.PopUsed(kStats));
+}
+
 TEST_F(BalloonTest, WithoutAnIntervalThereAreNoStatistics) {
   Make({}, MmioState{}, milliseconds(0));
   Start();

@@ -319,6 +319,36 @@ TEST_F(NetTest, ReceptionAboveItsLimitWaits) {
   EXPECT_EQ(device_->metrics().rx_frames.value(), 3);
 }
 
+TEST_F(NetTest, FrameThatComesWhileTheMachineIsPausedWaits) {
+  GiveAndKick(2048);
+  transport_->Pause();
+  const std::vector<VirtqueueState> paused = device_->SaveQueues();
+
+  backend_->Arrive(Frame(100));
+  RunReady(loop_.get());
+
+  EXPECT_EQ(device_->SaveQueues(), paused);
+  EXPECT_EQ(Received(), Bytes());
+  transport_->Resume();
+  RunReady(loop_.get());
+  EXPECT_EQ(Received(), Plain(Frame(100)));
+}
+
+TEST_F(NetTest, WaitForALimitThatEndsWhileTheMachineIsPausedGoesOnAfterwards) {
+  Start(UINT64_MAX,
+        {.transmit_limits = {.bytes = {}, .operations = {.per_second = 50, .burst = 1}}});
+  EXPECT_TRUE(Send(Frame(60)));
+  EXPECT_FALSE(Send(Frame(61)));
+  transport_->Pause();
+
+  RunLoop(std::chrono::milliseconds(50));
+
+  EXPECT_EQ(backend_->sent.size(), 1);
+  transport_->Resume();
+  RunReady(loop_.get());
+  EXPECT_EQ(backend_->sent.size(), 2);
+}
+
 TEST_F(NetTest, DeviceThatWaitsForItsLimitCanGo) {
   Start(UINT64_MAX,
         {.transmit_limits = {.bytes = {}, .operations = {.per_second = 20, .burst = 1}}});

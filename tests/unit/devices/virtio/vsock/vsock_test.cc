@@ -183,6 +183,22 @@ TEST_F(VsockTest, GuestHearsOfRoomBeforeItHasNone) {
   EXPECT_EQ(update->header.fwd_cnt, host.from_guest.size());
 }
 
+TEST_F(VsockTest, HostsBytesWaitWhileTheMachineIsPaused) {
+  FakeHostEnd& host = Connect();
+  transport_->Pause();
+  const std::vector<VirtqueueState> paused = device_->SaveQueues();
+
+  host.to_guest = "late";
+  host.Ready();
+  RunReady(loop_.get());
+
+  EXPECT_EQ(device_->SaveQueues(), paused);
+  EXPECT_FALSE(Receive());
+  transport_->Resume();
+  RunReady(loop_.get());
+  EXPECT_EQ(Receive()->payload, "late");
+}
+
 // Backend failure.
 
 TEST_F(VsockTest, RefusedConnectionIsReset) {
