@@ -65,6 +65,10 @@ Result<T> WithContext(Result<T> result, std::string_view what) {
   return result;
 }
 
+// Where a failure leaves nothing to be done and nobody to be told; the caller's comment says why.
+template <class T>
+void IgnoreFailure(const Result<T>& /*result*/) {}
+
 }  // namespace mayfly
 
 // The value of a Result, or return its error from the enclosing function.

@@ -60,7 +60,7 @@ Result<HandlerCgroup> HandlerCgroup::Create(const std::string& hierarchy, uint64
 
 void HandlerCgroup::Kill() const {
   // Fails only without the group, and then there is nobody in it.
-  static_cast<void>(WriteText(path_ + "/cgroup.kill", "1"));
+  IgnoreFailure(WriteText(path_ + "/cgroup.kill", "1"));
 }
 
 Result<void> HandlerCgroup::Freeze(std::chrono::milliseconds limit) {

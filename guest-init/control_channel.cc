@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/check.h"
 #include "base/file.h"
 
 namespace mayfly::init {
@@ -135,7 +136,7 @@ void ControlChannel::WriteSome() {
   if (closed_) return;
   if (wants_output_ != !current_.empty()) {
     wants_output_ = !wants_output_;
-    static_cast<void>(loop_->Modify(watch_, EPOLLIN | (wants_output_ ? uint32_t{EPOLLOUT} : 0u)));
+    CHECK(loop_->Modify(watch_, EPOLLIN | (wants_output_ ? uint32_t{EPOLLOUT} : 0u)));
   }
   if (wrote && current_.empty() && on_drained_) on_drained_();
 }

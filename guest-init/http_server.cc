@@ -37,7 +37,7 @@ void HttpServer::AcceptAll() {
     const int on = 1;
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     // A client above the limit sees its connection closed.
-    if (connections_.size() < kMaxConnections) static_cast<void>(Adopt(std::move(socket)));
+    if (connections_.size() < kMaxConnections) IgnoreFailure(Adopt(std::move(socket)));
   }
 }
 

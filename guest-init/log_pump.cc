@@ -58,7 +58,7 @@ void LogPump::Resume() {
   paused_ = false;
   for (Stream& stream : streams_) {
     // Fails only without memory; Drain() still takes everything then.
-    if (stream.pipe.valid()) static_cast<void>(Watch(stream));
+    if (stream.pipe.valid()) IgnoreFailure(Watch(stream));
   }
 }
 

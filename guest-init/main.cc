@@ -23,7 +23,7 @@ namespace {
 void WriteToConsole(std::string_view line) {
   const std::string text = "mayfly-init: " + std::string(line) + "\n";
   const auto console = OpenFile("/dev/console", O_WRONLY | O_NOCTTY | O_NONBLOCK);
-  if (console) static_cast<void>(WriteAll(console->get(), AsBytes(text), "/dev/console"));
+  if (console) IgnoreFailure(WriteAll(console->get(), AsBytes(text), "/dev/console"));
 }
 
 Result<void> Run() {
@@ -52,7 +52,7 @@ Result<void> Run() {
 int main() {
   if (::getpid() != 1) {
     constexpr std::string_view kText = "mayfly-init runs as process 1 of a mayfly guest only\n";
-    static_cast<void>(mayfly::WriteAll(STDERR_FILENO, mayfly::AsBytes(kText), "stderr"));
+    mayfly::IgnoreFailure(mayfly::WriteAll(STDERR_FILENO, mayfly::AsBytes(kText), "stderr"));
     return 1;
   }
   ::signal(SIGPIPE, SIG_IGN);

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/control_protocol.h"
 #include "base/file.h"
 
@@ -249,7 +250,7 @@ void NativeChannel::WriteSome() {
   }
   if (state_ == State::kClosed || wants_output_ == !output_.empty()) return;
   wants_output_ = !wants_output_;
-  static_cast<void>(loop_->Modify(watch_, EPOLLIN | (wants_output_ ? uint32_t{EPOLLOUT} : 0u)));
+  CHECK(loop_->Modify(watch_, EPOLLIN | (wants_output_ ? uint32_t{EPOLLOUT} : 0u)));
 }
 
 void NativeChannel::Close() {

@@ -44,7 +44,7 @@ Result<void> ProtectInit() {
   if (::mlockall(kLockOnUse) != 0) return FailErrno("mlockall");
   TRY(WriteText("/proc/self/oom_score_adj", "-1000"));
   // Absent if the kernel has no user namespaces.
-  static_cast<void>(WriteText("/proc/sys/user/max_user_namespaces", "0"));
+  IgnoreFailure(WriteText("/proc/sys/user/max_user_namespaces", "0"));
   return {};
 }
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include "base/event_loop.h"
 
 namespace mayfly {
@@ -7,7 +9,7 @@ namespace mayfly {
 // Runs `loop` on this thread until what is ready now has been dispatched.
 inline void RunReady(EventLoop* loop) {
   loop->Post([loop] { loop->Stop(); });
-  (void)loop->Run();
+  EXPECT_TRUE(loop->Run());
 }
 
 }  // namespace mayfly

@@ -10,7 +10,7 @@ namespace mayfly {
 namespace {
 
 const char* Environment(const char* name) {
-  const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe)
+  const char* value = std::getenv(name);
   return value == nullptr ? "" : value;
 }
 

@@ -14,7 +14,7 @@ namespace {
 
 // How much goes each way; the environment can ask for more.
 uint64_t StreamMebibytes() {
-  const char* value = std::getenv("MAYFLY_TEST_VSOCK_MIB");  // NOLINT(concurrency-mt-unsafe)
+  const char* value = std::getenv("MAYFLY_TEST_VSOCK_MIB");
   return value == nullptr ? 8 : std::strtoull(value, nullptr, 10);
 }
 

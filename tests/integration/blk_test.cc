@@ -21,20 +21,23 @@ class BlkMachineTest : public MachineFixture {
     config.rng = true;
     return config;
   }
+  [[nodiscard]] std::string Sector(size_t number) const {
+    return ReadBack("disk.img").substr(number * 512, 512);
+  }
 };
 
 // Cases 26, 27, 30.
 TEST_F(BlkMachineTest, GuestReadsWritesFlushesAndIsRefusedWhatItMustNot) {
   EXPECT_EQ(Run(ConfigWithDisk("blk", "write", false)).reason, EndReason::kPowerOff);
   EXPECT_EQ(output(), "PASSED\n");
-  EXPECT_EQ(ReadBack("disk.img").substr(2 * 512, 512), std::string(512, '\xab'));
+  EXPECT_EQ(Sector(2), std::string(512, '\xab'));
 }
 
 // Case 30.
 TEST_F(BlkMachineTest, ReadOnlyDiskStaysAsItWas) {
   EXPECT_EQ(Run(ConfigWithDisk("blk", "read-only", true)).reason, EndReason::kPowerOff);
   EXPECT_EQ(output(), "PASSED\n");
-  EXPECT_EQ(ReadBack("disk.img").substr(2 * 512, 512), std::string(512, '\x02'));
+  EXPECT_EQ(Sector(2), std::string(512, '\x02'));
 }
 
 // Everything else, with each engine.
@@ -50,7 +53,6 @@ class BlkCaseTest : public BlkMachineTest, public testing::WithParamInterface<Bl
     EXPECT_EQ(Run(std::move(config)).reason, EndReason::kPowerOff);
     EXPECT_TRUE(output().ends_with("PASSED\n")) << output();
   }
-  std::string Sector(int number) { return ReadBack("disk.img").substr(number * 512UL, 512); }
 };
 
 std::string NameOf(const testing::TestParamInfo<BlkEngine>& engine) {
@@ -120,14 +122,16 @@ TEST_P(BlkCaseTest, FileThatCannotGrowFurtherIsAnErrorOfItsRequests) {
   rlimit old_limit{};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old_limit), 0);
   const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_NE(old_handler, SIG_ERR);
   MachineConfig config = CaseConfig("full");
-  const rlimit limit{4 * 512, old_limit.rlim_max};
+  constexpr rlim_t kFourSectors = 2048;
+  const rlimit limit{kFourSectors, old_limit.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
 
   const MachineEnd end = Run(std::move(config));
 
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  std::signal(SIGXFSZ, old_handler);
+  EXPECT_EQ(std::signal(SIGXFSZ, old_handler), SIG_IGN);
   EXPECT_EQ(end.reason, EndReason::kPowerOff);
   EXPECT_TRUE(output().ends_with("PASSED\n")) << output();
   EXPECT_EQ(Sector(4), std::string(512, '\x04'));
@@ -165,7 +169,7 @@ TEST_F(BlkMachineTest, OverlaysShareABaseAndKeepWhatWasWritten) {
   EXPECT_EQ(Run(std::move(again)).reason, EndReason::kPowerOff);
 
   EXPECT_EQ(output(), "PASSED\nPASSED\n");
-  EXPECT_EQ(ReadBack("disk.img").substr(2 * 512, 512), std::string(512, '\x02'));
+  EXPECT_EQ(Sector(2), std::string(512, '\x02'));
 }
 
 TEST_F(BlkMachineTest, DiskInUseIsRefused) {

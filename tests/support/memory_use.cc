@@ -3,9 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -19,14 +19,20 @@ uint64_t ResidentBytesWithout(const void* excluded) {
   bool counted = true;
   std::string line;
   while (std::getline(maps, line)) {
-    unsigned long start = 0;
-    unsigned long end = 0;
-    unsigned long resident = 0;
-    if (std::sscanf(line.c_str(), "%lx-%lx ", &start, &end) == 2) {
+    std::istringstream fields(line);
+    if (line.starts_with("Rss:")) {
+      uint64_t resident = 0;
+      fields.ignore(4) >> resident;
+      if (counted) kilobytes += resident;
+      continue;
+    }
+    // A mapping begins with "START-END "; every other line with a name.
+    uintptr_t start = 0;
+    uintptr_t end = 0;
+    char dash = 0;
+    if (fields >> std::hex >> start >> dash >> end && dash == '-') {
       const auto address = reinterpret_cast<uintptr_t>(excluded);
       counted = address < start || address >= end;
-    } else if (counted && std::sscanf(line.c_str(), "Rss: %lu kB", &resident) == 1) {
-      kilobytes += resident;
     }
   }
   return kilobytes * 1024;

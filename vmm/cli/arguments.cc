@@ -9,8 +9,8 @@
 #include <span>
 
 #include "base/arithmetic.h"
-#include "vmm/cli/options.h"
 #include "base/json.h"
+#include "vmm/cli/options.h"
 
 namespace mayfly {
 namespace {
@@ -27,8 +27,7 @@ struct Unit {
 };
 
 constexpr Unit kMemoryUnits[] = {{"", 1}, {"M", 1}, {"MiB", 1}, {"G", 1024}, {"GiB", 1024}};
-constexpr Unit kAmountUnits[] = {
-    {"", 1}, {"K", 1024}, {"M", 1024 * 1024}, {"G", 1024 * 1024 * 1024}};
+constexpr Unit kAmountUnits[] = {{"", 1}, {"K", 1ULL << 10}, {"M", 1ULL << 20}, {"G", 1ULL << 30}};
 constexpr Unit kTimeUnits[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60'000}};
 
 // The number in front of one of `units`, times its factor; nothing if it is not that, or too large.

@@ -20,7 +20,7 @@ void PrintLog(const LogChunk& chunk) {
     const size_t length = std::min(text.find('\n'), text.size());
     const std::string line = fmt::format("[{}] {}: {}\n", chunk.invocation, NameOf(chunk.stream),
                                          text.substr(0, length));
-    (void)WriteAll(STDERR_FILENO, AsBytes(line), "standard error");
+    if (!WriteAll(STDERR_FILENO, AsBytes(line), "standard error")) return;  // Nobody reads it.
     text.remove_prefix(std::min(length + 1, text.size()));
   }
 }

@@ -98,7 +98,7 @@ Result<void> HostLinks::Make(const Command& command, Command undo) {
 void HostLinks::Undo() {
   // Taken, because it would end these programs too.
   signal_ = interrupts_->Take();
-  for (; !undo_.empty(); undo_.pop_back()) static_cast<void>(Run(undo_.back()));
+  for (; !undo_.empty(); undo_.pop_back()) IgnoreFailure(Run(undo_.back()));
 }
 
 Result<HostLinks::Owner> HostLinks::OwnerOf(const std::string& netns,

@@ -13,7 +13,7 @@ namespace mayfly {
 int ReportError(const Error& error) {
   // One write, so that lines of several processes do not mix. If standard error is gone, nobody
   // can be told.
-  static_cast<void>(
+  IgnoreFailure(
       WriteAll(STDERR_FILENO, AsBytes(fmt::format("mayfly: {}\n", error.message())), "stderr"));
   return static_cast<int>(ExitCodeOf(error.code()));
 }

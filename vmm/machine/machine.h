@@ -7,10 +7,10 @@
 
 #include "base/event_loop.h"
 #include "base/log.h"
+#include "base/restore_page.h"
 #include "base/thread.h"
 #include "devices/bus.h"
 #include "devices/identity/generation_id.h"
-#include "base/restore_page.h"
 #include "devices/legacy/acpi_pm.h"
 #include "devices/legacy/doorbell.h"
 #include "devices/legacy/i8042_reset.h"
@@ -71,7 +71,7 @@ class Machine {
     std::vector<NetDevice*> nets;
     VsockDevice* vsock = nullptr;
     BalloonDevice* balloon = nullptr;
-    MetricsRegistry metrics;           // Borrows from the devices above.
+    MetricsRegistry metrics;  // Borrows from the devices above.
     std::unique_ptr<Bus> pio;
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
@@ -124,7 +124,7 @@ class Machine {
   [[nodiscard]] int end_fd() const { return parts_.end->fd(); }
 
   // The guest is from now on another machine than the one it was: see GenerationId.
-  void SetGeneration(const GenerationGuid& guid) { parts_.generation->Set(guid); }
+  void SetGeneration(const GenerationGuid& guid) const { parts_.generation->Set(guid); }
 
   // Its balloon, whose target can be set at any time; null if it has none.
   [[nodiscard]] BalloonDevice* balloon() const { return parts_.balloon; }

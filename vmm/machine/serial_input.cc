@@ -15,10 +15,15 @@ Result<std::unique_ptr<SerialInput>> SerialInput::Create(int fd, Serial* serial,
     self->loop_->Post([self] {
       if (!self->paused_) return;
       self->paused_ = false;
-      (void)self->loop_->Modify(self->watch_, EPOLLIN);
+      self->SetInterest(EPOLLIN);
     });
   });
   return input;
+}
+
+void SerialInput::SetInterest(uint32_t events) {
+  // Rather no more input than a loop that is woken for ever.
+  if (!loop_->Modify(watch_, events)) loop_->Remove(watch_);
 }
 
 void SerialInput::Move() {
@@ -27,7 +32,7 @@ void SerialInput::Move() {
   if (room == 0) {
     // Not to be woken again before the guest has read something.
     paused_ = true;
-    (void)loop_->Modify(watch_, 0);
+    SetInterest(0);
     return;
   }
   const ssize_t count = ::read(fd_, bytes.data(), std::min(room, bytes.size()));

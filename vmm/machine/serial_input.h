@@ -18,6 +18,7 @@ class SerialInput {
  private:
   SerialInput(int fd, Serial* serial, EventLoop* loop) : fd_(fd), serial_(serial), loop_(loop) {}
   void Move();
+  void SetInterest(uint32_t events);
 
   const int fd_;
   Serial* const serial_;

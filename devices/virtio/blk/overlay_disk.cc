@@ -117,7 +117,10 @@ OverlayDisk::OverlayDisk(std::unique_ptr<RawDisk> base, std::unique_ptr<RawDisk>
       bitmap_(header.bitmap_size() / sizeof(uint64_t)),
       dirty_(header.bitmap_size() / kBlock) {}
 
-OverlayDisk::~OverlayDisk() { (void)Flush(); }
+OverlayDisk::~OverlayDisk() {
+  // If it fails, what the guest has not flushed is lost, as from a disk whose power goes.
+  IgnoreFailure(Flush());
+}
 
 // Any bits are right: those beyond the last block are never looked at.
 Result<void> OverlayDisk::LoadBitmap() {

@@ -81,9 +81,9 @@ Result<std::unique_ptr<HostSockets>> HostSockets::Create(const std::string& path
 }
 
 HostSockets::~HostSockets() {
-  if (watch_ != 0) loop_->Remove(watch_);
   if (pause_ != 0) loop_->Cancel(pause_);
   while (!clients_.empty()) Drop(clients_.begin()->first);
+  if (watch_ != 0) loop_->Remove(watch_);
   struct stat status{};
   if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
     ::unlink(path_.c_str());
@@ -128,7 +128,7 @@ void HostSockets::PauseAccepting() {
 
 void HostSockets::UpdateListener() {
   const bool accept = pause_ == 0 && clients_.size() < kMaxPending;
-  (void)loop_->Modify(watch_, accept ? uint32_t{EPOLLIN} : 0U);
+  CHECK(loop_->Modify(watch_, accept ? uint32_t{EPOLLIN} : 0U));
 }
 
 void HostSockets::ReadRequest(uint64_t id) {
@@ -162,8 +162,9 @@ void HostSockets::HandOver(uint64_t id, uint32_t guest_port) {
   vsock_->Connect(guest_port, *std::move(stream), [](uint32_t host_port, VsockStream& connected) {
     const std::string answer = fmt::format("OK {}\n", host_port);
     const iovec piece{const_cast<char*>(answer.data()), answer.size()};
-    // Nothing was written before, so there is room for this.
-    (void)connected.Write({&piece, 1});
+    // Nothing was written before, so there is room for this. A client that has gone already is
+    // found by the stream's next event.
+    IgnoreFailure(connected.Write({&piece, 1}));
   });
 }
 

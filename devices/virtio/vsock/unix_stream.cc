@@ -4,6 +4,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "base/check.h"
+
 namespace mayfly {
 namespace {
 
@@ -63,7 +65,7 @@ void UnixStream::SetReady(std::function<void()> ready) {
 void UnixStream::SetInterest(bool read, bool write) {
   if (watch_ == 0) return;
   const uint32_t events = (read ? EPOLLIN : 0U) | (write ? EPOLLOUT : 0U);
-  (void)loop_->Modify(watch_, events | EPOLLONESHOT);
+  CHECK(loop_->Modify(watch_, events | EPOLLONESHOT));
 }
 
 }  // namespace mayfly

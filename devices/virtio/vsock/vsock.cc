@@ -225,14 +225,18 @@ void VsockDevice::HandlePacketLocked(const DescriptorChain& chain) {
   }
   if (header.src_cid != guest_cid_) {
     metrics_.malformed.Add();
-    log_.Warn("a packet claims to come from CID {}", uint64_t{header.src_cid});
+    const uint64_t cid = header.src_cid;
+    log_.Warn("a packet claims to come from CID {}", cid);
     return;
   }
   if (!IsWellFormed(header, chain.readable_size())) {
     metrics_.malformed.Add();
-    log_.Warn("a packet is malformed or for nobody (CID {}, type {}, op {}, {} bytes)",
-              uint64_t{header.dst_cid}, uint16_t{header.type}, uint16_t{header.op},
-              uint32_t{header.len});
+    const uint64_t cid = header.dst_cid;
+    const uint16_t type = header.type;
+    const uint16_t op = header.op;
+    const uint32_t length = header.len;
+    log_.Warn("a packet is malformed or for nobody (CID {}, type {}, op {}, {} bytes)", cid, type,
+              op, length);
     const auto entry = connections_.find({header.src_port, header.dst_port});
     if (entry != connections_.end()) {
       ResetConnectionLocked(entry);

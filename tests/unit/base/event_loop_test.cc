@@ -179,7 +179,7 @@ TEST_F(EventLoopTest, StopBeforeRunEndsItAtOnce) {
 
 TEST_F(EventLoopTest, OtherThreadsMayPostWatchAndStop) {
   std::atomic<int> calls = 0;
-  Thread runner("loop", [this] { (void)loop_->Run(); });
+  Thread runner("loop", [this] { EXPECT_TRUE(loop_->Run()); });
 
   loop_->After(milliseconds(0), [&] { ++calls; });
   const auto id = *loop_->Watch(event_.fd(), EPOLLIN, [&](uint32_t) {

@@ -65,7 +65,7 @@ TEST_F(MmioResetTest, ResetWaitsForARunningRequest) {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     done = true;
   };
-  Thread io("io", [this] { (void)loop_->Run(); });
+  Thread io("io", [this] { EXPECT_TRUE(loop_->Run()); });
   driver.Kick(0);
   while (!running) std::this_thread::yield();
 
@@ -101,7 +101,7 @@ TEST_F(MmioResetTest, ResetsKicksAndRegisterReadsMayRace) {
     }
     device_->queues[index].Notify();
   };
-  Thread io("io", [this] { (void)loop_->Run(); });
+  Thread io("io", [this] { EXPECT_TRUE(loop_->Run()); });
   std::atomic<bool> stop = false;
   Thread other_vcpu("vcpu-1", [&] {
     FakeDriver driver = MakeDriver();

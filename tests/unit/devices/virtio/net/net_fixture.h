@@ -95,7 +95,7 @@ class NetFixture : public ::testing::Test {
   // Runs the loop for so long.
   void RunLoop(std::chrono::milliseconds time) {
     loop_->After(time, [this] { loop_->Stop(); });
-    (void)loop_->Run();
+    EXPECT_TRUE(loop_->Run());
   }
 
   std::unique_ptr<GuestMemory> memory_ = *GuestMemory::Create(32ULL << 20);

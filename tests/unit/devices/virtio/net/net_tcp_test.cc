@@ -29,7 +29,7 @@ using Bytes = std::vector<uint8_t>;
 
 // How much a transfer moves.
 size_t TransferBytes() {
-  const char* const mebibytes = std::getenv("MAYFLY_TEST_NET_MIB");  // NOLINT
+  const char* const mebibytes = std::getenv("MAYFLY_TEST_NET_MIB");
   return (mebibytes == nullptr ? 8 : std::strtoul(mebibytes, nullptr, 10)) << 20;
 }
 
@@ -207,7 +207,7 @@ class NetTcpTest : public testing::TestWithParam<uint64_t> {
                                                    .kick_mode = KickMode::kLoop});
     FakeDriver driver(memory.get(), transport.get());
     driver.Start(features | kFeatureEventIndex);
-    std::thread io([&] { (void)loop->Run(); });
+    std::thread io([&] { EXPECT_TRUE(loop->Run()); });
 
     const UniqueFd listener = Socket();
     const sockaddr_in address = Server();

@@ -10,7 +10,9 @@
 #include <array>
 #include <cstring>
 #include <thread>
+#include <vector>
 
+#include "base/check.h"
 #include "devices/virtio/vsock/unix_stream.h"
 #include "tests/fakes/loop.h"
 #include "tests/unit/vmm/function/scratch.h"
@@ -25,7 +27,11 @@ sockaddr_un Address(const std::string& path) {
   return address;
 }
 
-UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+UniqueFd Socket() {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  CHECK(socket.valid());
+  return socket;
+}
 
 UniqueFd Listen(const std::string& path) {
   UniqueFd socket = Socket();
@@ -143,6 +149,20 @@ TEST_F(HostSocketsTest, ClientThatSaysNothingSensibleIsDropped) {
   EXPECT_TRUE(Closed(client));
 }
 
+TEST_F(HostSocketsTest, GoesWithAsManyClientsAsItTakes) {
+  Serve();
+  std::vector<UniqueFd> clients;
+  while (clients.size() < HostSockets::kMaxPending) {
+    clients.push_back(Client());
+    RunReady(loop_.get());
+  }
+
+  sockets_.reset();
+
+  EXPECT_TRUE(Closed(clients.front()));
+  EXPECT_TRUE(Closed(clients.back()));
+}
+
 TEST_F(HostSocketsTest, ClientOfAMachineWithoutADriverIsDropped) {
   Serve();
   const UniqueFd client = Client();
@@ -210,7 +230,7 @@ TEST_F(UnixStreamTest, WritingToAPeerThatIsGoneIsAnError) {
 }
 
 TEST_F(UnixStreamTest, FullPeerTakesNothing) {
-  while (*Write(64 * 1024) != VsockStream::kWouldBlock) continue;
+  while (*Write(1 << 16) != VsockStream::kWouldBlock) continue;
   EXPECT_EQ(*Write(1), VsockStream::kWouldBlock);
 }
 
