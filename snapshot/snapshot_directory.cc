@@ -58,9 +58,16 @@ std::unexpected<Error> AlreadyThere(const std::string& path) {
 // Gives the finished directory its name, and makes that last.
 Result<void> Publish(TempDir& directory, const std::string& path) {
   TRY(SyncDirectory(directory.path()));
-  if (::renameat2(AT_FDCWD, directory.path().c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) !=
-      0) {
-    if (errno == EEXIST) return AlreadyThere(path);
+  const char* const from = directory.path().c_str();
+  int renamed = ::renameat2(AT_FDCWD, from, AT_FDCWD, path.c_str(), RENAME_NOREPLACE);
+  if (renamed != 0 && errno == EINVAL) {
+    // A file system that cannot promise it (9p, NFS): a directory with something in it is still not
+    // replaced.
+    if (Exists(path)) return AlreadyThere(path);
+    renamed = ::rename(from, path.c_str());
+  }
+  if (renamed != 0) {
+    if (errno == EEXIST || errno == ENOTEMPTY) return AlreadyThere(path);
     return FailErrno("rename to " + path);
   }
   directory.Release();

@@ -54,6 +54,29 @@ TEST_F(SnapshotGuestTest, AWarmedShellFunctionAnswersFromItsSnapshot) {
   ExpectEcho("{\"a\":1}");
 }
 
+// It waits in /runtime/restore/next, where it can be saved and not warmed.
+TEST_F(SnapshotGuestTest, AFunctionThatWaitsForItsRestoreIsNotWarmed) {
+  Save("bootstrap-c", {"--warm", "1"});
+  ExpectEcho("restored");
+}
+
+TEST_F(SnapshotGuestTest, AHookThatFailsAfterARestoreIsTheInvocationsError) {
+  Save("faulty", {"--warm", "1", "--event", "hook fail-after-restore"});
+  const ProgramResult result = Invoke("echo");
+  EXPECT_EQ(result.status, 1) << result.err;
+  EXPECT_NE(result.err.find("Runtime.AfterRestoreError"), std::string::npos) << result.err;
+}
+
+TEST_F(SnapshotGuestTest, ClonesHaveRandomNumbersOfTheirOwn) {
+  Save("faulty");
+  const ProgramResult first = Invoke("random");
+  const ProgramResult second = Invoke("random");
+  EXPECT_EQ(first.status, 0) << first.err;
+  EXPECT_EQ(second.status, 0) << second.err;
+  EXPECT_FALSE(first.out.empty());
+  EXPECT_NE(first.out, second.out);
+}
+
 TEST_F(SnapshotGuestTest, ARecordedWorkingSetIsFilledAhead) {
   Save("echo-c");
   ExpectEcho("first", {"--memory", "uffd", "--record"});

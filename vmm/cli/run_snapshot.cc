@@ -63,8 +63,13 @@ class SnapshotRun {
            Manifest manifest, const VerifiedStamps& stamps) {
     const Result<void> loaded = machine.Load();
     if (!loaded) return ReportMachineFailure(loaded.error(), machine);
-    const int warmed = driver_.InvokeAll(machine, name, timeout_ms);
-    if (warmed != 0) return warmed;
+    if (machine.awaits_restore() && options_.run.invoke.repeat > 0) {
+      log_.Write(LogLevel::kWarning,
+                 "--warm: left out, the handler takes no events before its snapshot");
+    } else {
+      const int warmed = driver_.InvokeAll(machine, name, timeout_ms);
+      if (warmed != 0) return warmed;
+    }
     const Result<void> saved =
         machine.SaveSnapshot(options_.directory, std::move(manifest), &stamps);
     return saved ? 0 : ReportMachineFailure(saved.error(), machine);

@@ -115,6 +115,9 @@ Result<void> FunctionSession::Load(const std::string& description,
   }
   if (ready.type != FrameType::kReady) return UnexpectedFrame(ready);
   ready_json_ = AsText(ready.payload);
+  const rapidjson::Document document = ParseGuestJson(ready.payload);
+  const auto awaits = document.FindMember("awaits_restore");
+  awaits_restore_ = awaits != document.MemberEnd() && awaits->value.IsTrue();
   return {};
 }
 
@@ -143,6 +146,11 @@ Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
       return result;
     }
     Frame frame = TRY(std::move(received));
+    if (frame.type == FrameType::kError && frame.invocation == 0) {
+      // A further life of the machine that could not begin.
+      const HandlerError error = ParseHandlerError(frame);
+      return Fail(ErrorCode::kGuest, fmt::format("{}: {}", error.type, error.message));
+    }
     // An answer to anything but what was asked is a guest that cannot be trusted any further.
     if (frame.invocation != id) return UnexpectedFrame(frame);
     switch (frame.type) {

@@ -75,6 +75,8 @@ class FunctionSession {
 
   // What init said of itself in its hello and ready frames.
   [[nodiscard]] const std::string& ready_json() const { return ready_json_; }
+  // The handler is ready and takes events only after a snapshot (/runtime/restore/next).
+  [[nodiscard]] bool awaits_restore() const { return awaits_restore_; }
 
  private:
   Result<control::Frame> ReceiveSkippingLogs(ControlChannel::Clock::time_point deadline);
@@ -83,6 +85,7 @@ class FunctionSession {
   LogCallback log_;
   uint64_t last_invocation_ = 0;
   std::string ready_json_;
+  bool awaits_restore_ = false;
 };
 
 }  // namespace mayfly

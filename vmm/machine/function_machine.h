@@ -84,6 +84,8 @@ class FunctionMachine {
   void Stop();
 
   [[nodiscard]] std::optional<MachineEnd> end() const { return machine_->end(); }
+  // After Load(): it takes no events before it was saved and restored.
+  [[nodiscard]] bool awaits_restore() const { return session_.awaits_restore(); }
   // Null unless it was restored over one.
   [[nodiscard]] Pager* pager() const { return machine_->pager(); }
   [[nodiscard]] const MetricsRegistry& metrics() const { return machine_->metrics(); }

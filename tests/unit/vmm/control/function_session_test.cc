@@ -52,6 +52,20 @@ TEST_F(FunctionSessionTest, LoadOfAHandlerThatDoesNotStartIsAHandlerError) {
   EXPECT_EQ(loaded.error().message(), "Runtime.ImportHandlerError: no");
 }
 
+TEST_F(FunctionSessionTest, AHandlerThatAwaitsItsRestoreSaysSo) {
+  Guest(FrameType::kReady, 0, R"({"awaits_restore":true})");
+  ASSERT_TRUE(session_.Load("{}"));
+  EXPECT_TRUE(session_.awaits_restore());
+}
+
+TEST_F(FunctionSessionTest, ALifeThatCannotBeginEndsTheInvocation) {
+  Guest(FrameType::kError, 0, R"({"errorType":"Runtime.RestoreError","errorMessage":"no clock"})");
+  const auto result = Invoke("event");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), ErrorCode::kGuest);
+  EXPECT_EQ(result.error().message(), "Runtime.RestoreError: no clock");
+}
+
 TEST_F(FunctionSessionTest, AnotherProtocolVersionIsRefused) {
   Guest(FrameType::kHello, 0, R"({"version":2})");
   EXPECT_EQ(session_.WaitHello(Soon()).error().code(), ErrorCode::kGuest);
