@@ -36,14 +36,19 @@ GuestAddress AddressOf(const GuestMemory& memory, uint64_t offset) {
   return GuestAddress{~0ULL};
 }
 
+// All of it before KVM knows the memory: populated beside the guest, each page that is made
+// writable would be taken away from the guest once more.
+void Populate(const GuestMemory& memory, const WorkingSet& set) {
+  for (const WorkingSetRun& run : set.runs) {
+    memory.Populate(AddressOf(memory, run.page * kPage), run.count * kPage, run.written);
+  }
+}
+
 Result<RestoredMemory> RestoreMapped(MemoryImage& image, const MemoryOptions& options) {
   TRY(CheckOnce(image, options));
   auto memory = TRY(GuestMemory::MapPrivate(image.bytes(), image.fd()));
-  std::unique_ptr<PopulateAhead> ahead;
-  if (options.working_set != nullptr) {
-    ahead = PopulateAhead::Start(memory.get(), *options.working_set);
-  }
-  return RestoredMemory{std::move(memory), std::move(ahead), nullptr};
+  if (options.working_set != nullptr) Populate(*memory, *options.working_set);
+  return RestoredMemory{std::move(memory), nullptr};
 }
 
 Result<RestoredMemory> RestorePaged(std::unique_ptr<MemoryImage> image,
@@ -53,7 +58,7 @@ Result<RestoredMemory> RestorePaged(std::unique_ptr<MemoryImage> image,
   pager_options.check = !TRY(IsStamped(*image, options));
   auto pager = TRY(Pager::Create(memory.get(), std::move(image), pager_options));
   if (options.working_set != nullptr) TRY(pager->PushAhead(*options.working_set));
-  return RestoredMemory{std::move(memory), nullptr, std::move(pager)};
+  return RestoredMemory{std::move(memory), std::move(pager)};
 }
 
 // Straight into guest memory, holes left out.
@@ -102,7 +107,7 @@ Result<RestoredMemory> RestoreEagerly(MemoryImage& image, const MemoryOptions& o
   auto memory = TRY(GuestMemory::Create(image.bytes()));
   const bool stamped = TRY(IsStamped(image, options));
   TRY(stamped ? ReadData(image, *memory) : ReadChecked(image, *memory));
-  return RestoredMemory{std::move(memory), nullptr, nullptr};
+  return RestoredMemory{std::move(memory), nullptr};
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include "base/result.h"
 #include "snapshot/memory_image.h"
 #include "snapshot/pager.h"
-#include "snapshot/populate_ahead.h"
 #include "snapshot/verified_stamp.h"
 #include "snapshot/working_set.h"
 #include "vmm/memory/guest_memory.h"
@@ -34,8 +33,7 @@ struct MemoryOptions {
 
 struct RestoredMemory {
   std::unique_ptr<GuestMemory> memory;
-  std::unique_ptr<PopulateAhead> ahead{};  // kMap with a working set only.
-  std::unique_ptr<Pager> pager{};          // kUffd only.
+  std::unique_ptr<Pager> pager{};  // kUffd only.
 };
 
 // Guest memory with the contents of `image`. What the guest will see is compared with its digests

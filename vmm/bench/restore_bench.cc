@@ -113,9 +113,15 @@ class Case {
   Result<void> RunOnce(RestoreRow& row) {
     const FloorTimes floor = TRY(Floor(nullptr));
     row.floor_us.push_back(Microseconds(floor.first_instruction));
+    double faults = 0;
+    FloorTimes times = TRY(Restore(false, &faults));
+    row.first_instruction_us.push_back(Microseconds(times.first_instruction));
     const FloorTimes filled = TRY(Floor(&working_set_));
     row.working_set_floor_us.push_back(Microseconds(filled.working_set));
-    return Restore(row);
+    if (what_.ahead) times = TRY(Restore(true, &faults));
+    row.working_set_us.push_back(Microseconds(times.working_set));
+    row.faults.push_back(faults);
+    return {};
   }
 
  private:
@@ -126,7 +132,7 @@ class Case {
     return MeasureFloor(what_, state, memory->fd(), working_set);
   }
 
-  Result<void> Restore(RestoreRow& row) {
+  Result<FloorTimes> Restore(bool ahead, double* faults) {
     Marks marks;
     const auto start = Clock::now();
     Snapshot snapshot = TRY(Snapshot::Open(directory_));
@@ -135,7 +141,7 @@ class Case {
     options.stamps = stamps_;
     options.manifest = snapshot.manifest_digest();
     options.pager.run_bytes = what_.run_bytes;
-    if (what_.ahead) options.working_set = &working_set_;
+    if (ahead) options.working_set = &working_set_;
     RestoredMemory memory = TRY(RestoreMemory(snapshot.TakeMemory(), options));
     const auto machine = TRY(
         MachineBuilder(MachineConfig{}, nullptr).Restore(snapshot.TakeState(), std::move(memory)));
@@ -145,11 +151,9 @@ class Case {
     TRY(machine->SetRestorePage(life));
     machine->Resume();
     const FloorTimes times = TRY(marks.WaitDone(start));
-    row.first_instruction_us.push_back(Microseconds(times.first_instruction));
-    row.working_set_us.push_back(Microseconds(times.working_set));
-    row.faults.push_back(
-        machine->pager() != nullptr ? static_cast<double>(machine->pager()->fault_count()) : 0);
-    return {};
+    *faults =
+        machine->pager() != nullptr ? static_cast<double>(machine->pager()->fault_count()) : 0;
+    return times;
   }
 
   const RestoreCase what_;

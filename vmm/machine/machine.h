@@ -26,7 +26,6 @@
 #include "devices/virtio/vsock/vsock.h"
 #include "snapshot/machine_state.h"
 #include "snapshot/pager.h"
-#include "snapshot/populate_ahead.h"
 #include "vmm/kvm/vm.h"
 #include "vmm/machine/ioapic_routes.h"
 #include "vmm/machine/irqfd_line.h"
@@ -48,9 +47,7 @@ class Machine {
   struct Parts {
     std::unique_ptr<GuestMemory> memory;
     std::unique_ptr<EndLatch> end;
-    // What fills the memory beside the guest; null unless something does.
-    std::unique_ptr<PopulateAhead> ahead;
-    std::unique_ptr<Pager> pager;
+    std::unique_ptr<Pager> pager;  // Null unless one fills the memory.
     std::unique_ptr<Vm> vm;
     std::unique_ptr<PowerEventsToLatch> power;
     std::unique_ptr<EventLoop> loop;

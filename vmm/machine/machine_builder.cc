@@ -67,7 +67,6 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
   TRY(CheckState(*memory.memory));
   const Kvm kvm = TRY(Kvm::Open());
   parts_.memory = std::move(memory.memory);
-  parts_.ahead = std::move(memory.ahead);
   parts_.pager = std::move(memory.pager);
   TRY(CreateVm(kvm));
   TRY(AddLegacyDevices());
