@@ -1,0 +1,58 @@
+#include <rapidjson/document.h>
+
+#include "tests/command/command_fixture.h"
+
+namespace mayfly {
+namespace {
+
+class BenchTest : public CommandFixture {
+ protected:
+  // A row of each way, of a machine small enough for every host.
+  static rapidjson::Document Rows(std::vector<std::string> more) {
+    std::vector<std::string> arguments{"bench", "restore", "--memory", "128M", "--working-set",
+                                       "1",     "--runs",  "2",        "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProgramResult result = Mayfly(arguments);
+    EXPECT_EQ(result.status, 0) << result.err;
+    rapidjson::Document rows;
+    rows.Parse(result.out.c_str());
+    return rows;
+  }
+};
+
+TEST_F(BenchTest, RestoreMeasuresEveryWay) {
+  const rapidjson::Document rows = Rows({});
+  ASSERT_TRUE(rows.IsArray());
+  ASSERT_EQ(rows.Size(), 5u);
+  EXPECT_STREQ(rows[0]["way"].GetString(), "map");
+  EXPECT_STREQ(rows[4]["way"].GetString(), "uffd-lazy");
+  EXPECT_EQ(rows[0]["memory_mib"].GetUint(), 128u);
+  EXPECT_EQ(rows[0]["runs"].GetUint(), 2u);
+  EXPECT_GT(rows[0]["floor_us"]["p50"].GetDouble(), 0);
+  EXPECT_GT(rows[0]["first_instruction_us"]["p99"].GetDouble(), 0);
+  EXPECT_GT(rows[0]["working_set_us"]["p90"].GetDouble(), 0);
+}
+
+TEST_F(BenchTest, AWorkingSetThatIsFilledAheadSparesThePagersFaults) {
+  const rapidjson::Document rows =
+      Rows({"--way", "uffd", "--way", "uffd-lazy-page", "--way", "map"});
+  ASSERT_EQ(rows.Size(), 3u);
+  EXPECT_LT(rows[0]["faults"]["p50"].GetDouble(), rows[1]["faults"]["p50"].GetDouble() / 10);
+  EXPECT_EQ(rows[2]["faults"]["p50"].GetDouble(), 0);
+}
+
+TEST_F(BenchTest, AnUnknownWayIsRefusedByName) {
+  const ProgramResult result = Mayfly({"bench", "restore", "--way", "magic"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("magic"), std::string::npos) << result.err;
+}
+
+TEST_F(BenchTest, AMemoryTooSmallForItsWorkingSetIsRefused) {
+  const ProgramResult result =
+      Mayfly({"bench", "restore", "--memory", "128M", "--working-set", "64"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("--memory"), std::string::npos) << result.err;
+}
+
+}  // namespace
+}  // namespace mayfly
