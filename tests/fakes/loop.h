@@ -1,7 +1,6 @@
 #pragma once
 
-#include <gtest/gtest.h>
-
+#include "base/check.h"
 #include "base/event_loop.h"
 
 namespace mayfly {
@@ -9,7 +8,7 @@ namespace mayfly {
 // Runs `loop` on this thread until what is ready now has been dispatched.
 inline void RunReady(EventLoop* loop) {
   loop->Post([loop] { loop->Stop(); });
-  EXPECT_TRUE(loop->Run());
+  CHECK(loop->Run());
 }
 
 }  // namespace mayfly
