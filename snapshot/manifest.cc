@@ -89,7 +89,7 @@ Result<Sha256Digest> ParseDigest(const JsonValue& value) {
     if (digit == std::string_view::npos) {
       return value.Refuse("a digest has 64 hexadecimal digits");
     }
-    digest[i / 2] = static_cast<uint8_t>(digest[i / 2] << 4 | digit);
+    digest[i / 2] = static_cast<uint8_t>(digest[i / 2] << 4 | static_cast<int>(digit));
   }
   return digest;
 }

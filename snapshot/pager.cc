@@ -85,7 +85,8 @@ Result<void> Pager::PushAhead(const WorkingSet& set) {
 void Pager::GuestHasEnded() {
   MutexLock lock(mutex_);
   stage_ = Stage::kEnded;
-  for (uint8_t* const page : held_) (void)uffd_.Zero(page, kPage);
+  // A page that cannot be filled holds up a device's thread, and there is nobody to tell.
+  for (uint8_t* const page : held_) IgnoreFailure(uffd_.Zero(page, kPage));
   held_.clear();
 }
 
@@ -178,14 +179,15 @@ void Pager::Refuse(const Error& error, const Userfaultfd::Fault& fault) {
     failure_ = error;
     if (failed_) failed_(error);
   }
+  // What fails below leaves a thread waiting; the machine's end is under way already.
   if (stage_ != Stage::kRunning) {
-    (void)uffd_.Zero(fault.address, kPage);
+    IgnoreFailure(uffd_.Zero(fault.address, kPage));
   } else if (!vcpu_threads_.contains(fault.thread)) {
     held_.push_back(fault.address);
   } else {
     // Nothing may be there instead of the page: KVM_RUN gets EFAULT and returns it.
     ::mmap(fault.address, kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    (void)uffd_.Wake(fault.address, kPage);
+    IgnoreFailure(uffd_.Wake(fault.address, kPage));
   }
 }
 

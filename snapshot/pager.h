@@ -23,9 +23,9 @@ namespace mayfly {
 // the faults of a userfaultfd, and between them pushes the working set ahead. Owned by the machine;
 // the memory outlives it, and whoever touches the memory ends before it.
 //
-// A page that cannot be had (the file is damaged, or gone) ends the machine: the vCPU that waits for
-// it gets an error instead, and never zeros. Another thread that waits for it, a device's, goes on
-// when no vCPU runs any more and nobody sees what it does.
+// A page that cannot be had (the file is damaged, or gone) ends the machine: the vCPU that waits
+// for it gets an error instead, and never zeros. Another thread that waits for it, a device's, goes
+// on when no vCPU runs any more and nobody sees what it does.
 class Pager {
  public:
   struct Options {

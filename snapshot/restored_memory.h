@@ -26,7 +26,7 @@ struct MemoryOptions {
   bool unverified = false;
   // Where it is remembered what was compared; may be null.
   const VerifiedStamps* stamps = nullptr;
-  Sha256Digest manifest{};  // What the stamps are for.
+  Sha256Digest manifest{};                  // What the stamps are for.
   const WorkingSet* working_set = nullptr;  // May be null.
   Pager::Options pager{};
 };

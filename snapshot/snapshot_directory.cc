@@ -46,7 +46,7 @@ std::string WithoutTrailingSlashes(std::string path) {
 }
 
 bool Exists(const std::string& path) {
-  struct stat status {};
+  struct stat status{};
   return ::lstat(path.c_str(), &status) == 0;
 }
 
@@ -86,14 +86,15 @@ Result<UniqueFd> OpenMember(const std::string& directory, const char* name) {
 Result<std::vector<uint8_t>> ReadMember(const std::string& directory, const char* name,
                                         uint64_t most) {
   const UniqueFd fd = TRY(OpenMember(directory, name));
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd.get(), &status) != 0) return FailErrno(std::string("stat ") + name);
   if (!S_ISREG(status.st_mode)) {
     return Fail(ErrorCode::kCorrupt, std::string(name) + ": not a regular file");
   }
   const auto size = static_cast<uint64_t>(status.st_size);
   if (size > most) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("{}: {} bytes, {} are possible", name, size, most));
+    return Fail(ErrorCode::kCorrupt,
+                fmt::format("{}: {} bytes, {} are possible", name, size, most));
   }
   std::vector<uint8_t> bytes(size);
   TRY(ReadExactAt(fd.get(), bytes, 0, name));
@@ -108,10 +109,10 @@ Result<MachineState> ReadState(const std::string& path, const Manifest& manifest
   }
   auto state = TRY(WithContext(StateFile::Decode(bytes), SnapshotFiles::kState));
   if (state.memory_bytes != manifest.memory_bytes || state.vcpus.size() != manifest.vcpus) {
-    return Fail(ErrorCode::kCorrupt,
-                fmt::format("state: {} bytes of memory and {} vcpus, the manifest says {} and {}",
-                            state.memory_bytes, state.vcpus.size(), manifest.memory_bytes,
-                            manifest.vcpus));
+    return Fail(
+        ErrorCode::kCorrupt,
+        fmt::format("state: {} bytes of memory and {} vcpus, the manifest says {} and {}",
+                    state.memory_bytes, state.vcpus.size(), manifest.memory_bytes, manifest.vcpus));
   }
   return state;
 }
@@ -142,7 +143,7 @@ Result<void> WriteSnapshot(const std::string& where, Manifest manifest, const Ma
   const std::string prefix = directory.path() + "/";
 
   const UniqueFd memory_fd = TRY(CreateFile(prefix + SnapshotFiles::kMemory));
-  TRY(WriteMemory(memory, memory_fd.get()));
+  (void)TRY(WriteMemory(memory, memory_fd.get()));
   TRY(Sync(memory_fd.get(), SnapshotFiles::kMemory));
   const auto digests = TRY(DigestMemory(memory_fd.get(), memory.size()));
   const std::span<const uint8_t> digest_bytes(digests.front().data(),
@@ -170,10 +171,9 @@ Result<Snapshot> Snapshot::Open(const std::string& path) {
   MachineState state = TRY(WithContext(ReadState(directory, manifest), directory));
   UniqueFd memory_fd = TRY(OpenMember(directory, SnapshotFiles::kMemory));
   UniqueFd digests_fd = TRY(OpenMember(directory, SnapshotFiles::kDigests));
-  auto memory = TRY(WithContext(
-      MemoryImage::Open(std::move(memory_fd), std::move(digests_fd), manifest.memory_bytes,
-                        manifest.memory_digests),
-      directory));
+  auto memory = TRY(WithContext(MemoryImage::Open(std::move(memory_fd), std::move(digests_fd),
+                                                  manifest.memory_bytes, manifest.memory_digests),
+                                directory));
   return Snapshot(directory, std::move(manifest), DigestOfManifest(AsText(text)), std::move(state),
                   std::move(memory));
 }
@@ -193,9 +193,9 @@ Result<std::optional<WorkingSet>> Snapshot::ReadWorkingSet() const {
   const auto bytes = ReadMember(path_, SnapshotFiles::kWorkingSet, WorkingSet::kMostBytes);
   if (!bytes && bytes.error().code() == ErrorCode::kNotFound) return std::nullopt;
   if (!bytes) return std::unexpected(bytes.error());
-  return TRY(WithContext(
-      WorkingSet::Decode(*bytes, manifest_.memory_bytes / GuestMemory::kPageSize),
-      path_ + "/" + SnapshotFiles::kWorkingSet));
+  return TRY(
+      WithContext(WorkingSet::Decode(*bytes, manifest_.memory_bytes / GuestMemory::kPageSize),
+                  path_ + "/" + SnapshotFiles::kWorkingSet));
 }
 
 }  // namespace mayfly

@@ -9,7 +9,7 @@ class BenchTest : public CommandFixture {
  protected:
   // A row of each way, of a machine small enough for every host.
   static rapidjson::Document Rows(std::vector<std::string> more) {
-    std::vector<std::string> arguments{"bench", "restore", "--memory", "128M", "--working-set",
+    std::vector<std::string> arguments{"bench", "restore", "--memory", "128M",  "--working-set",
                                        "1",     "--runs",  "2",        "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const ProgramResult result = Mayfly(arguments);

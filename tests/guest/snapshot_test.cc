@@ -17,7 +17,7 @@ class SnapshotGuestTest : public GuestFixture {
   }
 
   void Save(const std::string& example, std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments{"snapshot", Image(example), "-o",       snapshot_,
+    std::vector<std::string> arguments{"snapshot", Image(example),  "-o",        snapshot_,
                                        "--kernel", MinimalKernel(), "--timeout", "30s"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     const ProgramResult result = Mayfly(arguments);
@@ -109,8 +109,8 @@ TEST_F(SnapshotGuestTest, AnotherImageThanTheSnapshotsIsRefused) {
 
 TEST_F(SnapshotGuestTest, AnExistingDirectoryIsNotOverwritten) {
   std::filesystem::create_directory(snapshot_);
-  const ProgramResult result = Mayfly({"snapshot", Image("echo-c"), "-o", snapshot_, "--kernel",
-                                       MinimalKernel()});
+  const ProgramResult result =
+      Mayfly({"snapshot", Image("echo-c"), "-o", snapshot_, "--kernel", MinimalKernel()});
   EXPECT_EQ(result.status, 2);
   EXPECT_NE(result.err.find("already there"), std::string::npos) << result.err;
   EXPECT_TRUE(std::filesystem::is_empty(snapshot_));

@@ -41,8 +41,8 @@ class SnapshotTest : public MachineFixture {
   }
 
   void Restore(MachineState state, RestoredMemory memory) {
-    auto machine = MachineBuilder(ConfigFor("", ""), nullptr)
-                       .Restore(std::move(state), std::move(memory));
+    auto machine =
+        MachineBuilder(ConfigFor("", ""), nullptr).Restore(std::move(state), std::move(memory));
     ASSERT_TRUE(machine) << machine.error().message();
     machine_ = std::move(*machine);
   }

@@ -30,7 +30,7 @@ Result<Manifest> ManifestOf(const SnapshotOptions& options, const FunctionImage&
   const std::string path = TRY(AbsolutePath(options.run.image));
   manifest.disks.push_back({path, image.layout().file_size(), true});
   for (const NetOptions& net : options.run.nets) manifest.nets.push_back({net.tap});
-  manifest.function.emplace();
+  manifest.function = Manifest::Function{};
   manifest.function->image_digest = image.layout().image_digest;
   return manifest;
 }

@@ -47,7 +47,8 @@ HandlerError SilenceError(const Invocation& invocation) {
   HandlerError error;
   error.type = "Function.Timeout";
   error.message = fmt::format("no answer within {} ms", invocation.timeout.count());
-  error.json = fmt::format(R"({{"errorType":"{}","errorMessage":"{}"}})", error.type, error.message);
+  error.json =
+      fmt::format(R"({{"errorType":"{}","errorMessage":"{}"}})", error.type, error.message);
   return error;
 }
 
@@ -124,8 +125,8 @@ Result<void> FunctionSession::Load(const std::string& description,
 Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
                                                  const Invocation& invocation) {
   if (event.size() > control::kMaxEvent) {
-    return Fail(ErrorCode::kTooLarge, fmt::format("event: {} bytes, the limit is {}", event.size(),
-                                                  control::kMaxEvent));
+    return Fail(ErrorCode::kTooLarge,
+                fmt::format("event: {} bytes, the limit is {}", event.size(), control::kMaxEvent));
   }
   const auto start = ControlChannel::Clock::now();
   const auto deadline = start + invocation.timeout + kGrace;

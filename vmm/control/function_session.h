@@ -12,9 +12,9 @@ namespace mayfly {
 
 // What a handler, or its runtime, said went wrong.
 struct HandlerError {
-  std::string type;     // "Function.Timeout", "Runtime.ExitError", or the handler's own
+  std::string type;  // "Function.Timeout", "Runtime.ExitError", or the handler's own
   std::string message;
-  std::string json;     // As the guest sent it, with a stack trace if there is one.
+  std::string json;  // As the guest sent it, with a stack trace if there is one.
 };
 
 struct Invocation {
@@ -26,7 +26,7 @@ struct Invocation {
 struct InvocationResult {
   std::vector<uint8_t> answer;
   std::optional<HandlerError> error;
-  uint64_t handler_us = 0;      // In the guest, from the event's last byte to the answer's.
+  uint64_t handler_us = 0;  // In the guest, from the event's last byte to the answer's.
   uint64_t max_memory_bytes = 0;
   uint64_t log_dropped_bytes = 0;
   std::chrono::steady_clock::duration total{};  // Here, from the call to the answer's last byte.
@@ -61,9 +61,10 @@ class FunctionSession {
                     std::chrono::milliseconds timeout = kInitTimeout);
 
   // Hands the event to the handler and waits for its answer, until kGrace after its deadline. A
-  // failed handler, and a guest that stays silent, is a result with an error in it; an error of this
-  // call means that the machine ended or broke the protocol (kGuest). kTooLarge, with nothing sent,
-  // if the event exceeds control::kMaxEvent. After either kind the machine is not to be used again.
+  // failed handler, and a guest that stays silent, is a result with an error in it; an error of
+  // this call means that the machine ended or broke the protocol (kGuest). kTooLarge, with nothing
+  // sent, if the event exceeds control::kMaxEvent. After either kind the machine is not to be used
+  // again.
   Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
 
   // Takes log lines until `deadline`, or until the channel is woken. kHandler if init reports an

@@ -25,8 +25,10 @@ struct Dynamic {
   uint32_t edx;
 };
 constexpr std::array kDynamic{
-    Dynamic{0x1, 0, 0, 1U << 27, 1U << 9}, Dynamic{0x7, 0, 0, 1U << 4, 0},
-    Dynamic{0xd, 0, ~0U, 0, 0},            Dynamic{0xd, 1, ~0U, 0, 0},
+    Dynamic{0x1, 0, 0, 1U << 27, 1U << 9},
+    Dynamic{0x7, 0, 0, 1U << 4, 0},
+    Dynamic{0xd, 0, ~0U, 0, 0},
+    Dynamic{0xd, 1, ~0U, 0, 0},
     Dynamic{0x80000001, 0, 0, 0, 1U << 9},
 };
 
@@ -60,8 +62,8 @@ Result<void> CompareCpuid(const Vcpu& vcpu, const VcpuState& state) {
     return Fail(ErrorCode::kUnsupported,
                 fmt::format("CPUID leaf {:#x}.{}: the snapshot has {:08x} {:08x} {:08x} {:08x}, "
                             "this host {:08x} {:08x} {:08x} {:08x}",
-                            saved.function, saved.index, saved.eax, saved.ebx, saved.ecx,
-                            saved.edx, here.eax, here.ebx, here.ecx, here.edx));
+                            saved.function, saved.index, saved.eax, saved.ebx, saved.ecx, saved.edx,
+                            here.eax, here.ebx, here.ecx, here.edx));
   }
   return {};
 }
@@ -75,8 +77,8 @@ Result<void> CompareTsc(const Vcpu& vcpu, const VcpuState& state) {
                           state.tsc_khz, here));
 }
 
-// The deadline counts in the counter's terms, so it comes after it. Rotated, not sorted: clang calls
-// the buffer of this library's stable sort deprecated.
+// The deadline counts in the counter's terms, so it comes after it. Rotated, not sorted: clang
+// calls the buffer of this library's stable sort deprecated.
 void SortForRestore(std::vector<kvm_msr_entry>& msrs) {
   const auto counter = std::ranges::find(msrs, kMsrTsc, &kvm_msr_entry::index);
   if (counter != msrs.end()) std::rotate(msrs.begin(), counter, counter + 1);

@@ -123,8 +123,8 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
-  auto restored = TRY(
-      MachineBuilder(std::move(machine), log).Restore(std::move(state), std::move(memory)));
+  auto restored =
+      TRY(MachineBuilder(std::move(machine), log).Restore(std::move(state), std::move(memory)));
   TRY(self->Adopt(std::move(restored)));
   RestorePage life = TRY(NewLife());
   if (!self->addresses_.empty()) {
@@ -187,7 +187,7 @@ Result<void> FunctionMachine::SaveSnapshot(const std::string& directory, Manifes
   if (!channel_.quiet()) {
     return Fail(ErrorCode::kGuest, "snapshot: the guest rang its doorbell with frames under way");
   }
-  if (!manifest.function) manifest.function.emplace();
+  if (!manifest.function) manifest.function = Manifest::Function{};
   manifest.function->description = Serialize(description_);
   const MachineState state = TRY(machine_->Save());
   return WriteSnapshot(directory, std::move(manifest), state, machine_->memory(), stamps);

@@ -24,7 +24,7 @@ struct FunctionMachineConfig {
   int console_output = -1;  // Borrowed; -1: the guest has no console.
   std::vector<NetConfig> nets;
   std::vector<InterfaceAddress> addresses;  // What init gives eth0, eth1 ...: those of `nets`.
-  bool snapshot = false;  // The function is told that SaveSnapshot() will come.
+  bool snapshot = false;                    // The function is told that SaveSnapshot() will come.
 };
 
 // What a clone of a function's snapshot is bound to, where it is not as in the snapshot.
@@ -58,8 +58,8 @@ class FunctionMachine {
   static Result<std::unique_ptr<FunctionMachine>> Boot(FunctionMachineConfig config,
                                                        FunctionSession::LogCallback on_log,
                                                        LogSink* log);
-  // Restores the machine that SaveSnapshot() saved and lets it run: it is ready for Invoke(), and is
-  // not to be loaded. It begins a life of its own, with fresh entropy and the host's clock.
+  // Restores the machine that SaveSnapshot() saved and lets it run: it is ready for Invoke(), and
+  // is not to be loaded. It begins a life of its own, with fresh entropy and the host's clock.
   static Result<std::unique_ptr<FunctionMachine>> Restore(FunctionCloneConfig config,
                                                           MachineState state, RestoredMemory memory,
                                                           FunctionSession::LogCallback on_log,
@@ -74,8 +74,8 @@ class FunctionMachine {
   Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
 
   // Has init bring the function to its snapshot point and writes the snapshot there, into a new
-  // directory. After Load(), with no invocation running; the machine stays paused, and is only to be
-  // stopped. Errors as of Load() and WriteSnapshot().
+  // directory. After Load(), with no invocation running; the machine stays paused, and is only to
+  // be stopped. Errors as of Load() and WriteSnapshot().
   Result<void> SaveSnapshot(const std::string& directory, Manifest manifest,
                             const VerifiedStamps* stamps);
 

@@ -17,9 +17,8 @@ Machine::Machine(Parts parts) : parts_(std::move(parts)) {
   });
   for (Vcpu& vcpu : parts_.vcpus) {
     vcpu_threads_.push_back(VcpuThread::Create(
-        std::move(vcpu),
-        {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(), parts_.end.get(),
-         parts_.pager.get()}));
+        std::move(vcpu), {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
+                          parts_.end.get(), parts_.pager.get()}));
   }
   parts_.vcpus.clear();
 }

@@ -98,9 +98,7 @@ class Machine {
   // then every vCPU has been told to pause: Pause() waits for that. Before Resume().
   void OnDoorbell(std::function<void()> rung);
   // Has `marked` called, on a vCPU's thread, for each mark of the guest's. Before Resume().
-  void OnMark(std::function<void(uint32_t)> marked) {
-    parts_.doorbell->OnMark(std::move(marked));
-  }
+  void OnMark(std::function<void(uint32_t)> marked) { parts_.doorbell->OnMark(std::move(marked)); }
   // Fills the restore page, which tells the guest that a new life has begun. While it is paused.
   Result<void> SetRestorePage(const RestorePage& page);
 

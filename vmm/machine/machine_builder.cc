@@ -107,15 +107,14 @@ Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
 // It is also what brings the page into memory while its lack is still an error of the restore.
 Result<void> MachineBuilder::CheckRestorePage() const {
   RestorePage page{};
-  if (!parts_.memory->ReadValue(layout::kRestorePage, &page) ||
-      page.magic != RestorePage::kMagic) {
+  if (!parts_.memory->ReadValue(layout::kRestorePage, &page) || page.magic != RestorePage::kMagic) {
     return Fail(ErrorCode::kCorrupt, "memory: it has no restore page");
   }
   return {};
 }
 
 template <class State>
-Result<State> MachineBuilder::TakeState(std::vector<State> MachineState::*kind, size_t index,
+Result<State> MachineBuilder::TakeState(std::vector<State> MachineState::* kind, size_t index,
                                         std::string_view name) const {
   const std::vector<State>& states = (*saved_).*kind;
   if (index < states.size()) return states[index];
@@ -191,16 +190,16 @@ Result<void> MachineBuilder::AddLegacyDevices() {
   TRY(parts_.pio->Insert(kDoorbellPort, Doorbell::kSize, parts_.doorbell.get()));
 
   parts_.routes = std::make_unique<IoapicRoutes>(parts_.vm.get(), log_);
-  parts_.ioapic = TRY(Ioapic::Create({parts_.routes.get()},
-                                     saved_ ? saved_->ioapic : Ioapic::ResetState()));
+  parts_.ioapic =
+      TRY(Ioapic::Create({parts_.routes.get()}, saved_ ? saved_->ioapic : Ioapic::ResetState()));
   TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
 
   // The port is there without a console too: a kernel that probes for it finds it working.
   parts_.serial_output = std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
   parts_.metrics.Add("serial", "serial0", &parts_.serial_output->metrics());
   InterruptLine* line = TRY(AddLine(layout::kSerialGsi));
-  parts_.serial = TRY(Serial::Create({line, parts_.serial_output.get()},
-                                     saved_ ? saved_->serial : SerialState{}));
+  parts_.serial = TRY(
+      Serial::Create({line, parts_.serial_output.get()}, saved_ ? saved_->serial : SerialState{}));
   TRY(parts_.pio->Insert(layout::kSerialPort, Serial::kSize, parts_.serial.get()));
   if (config_.serial_input >= 0) {
     parts_.serial_input =
@@ -257,9 +256,8 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
 
 Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   const std::string name = fmt::format("disk{}", parts_.transports.size());
-  DiskSource source{disk.path,    disk.read_only,
-                    std::move(disk.fd), disk.engine,
-                    disk.overlay, std::move(disk.overlay_fd)};
+  DiskSource source{disk.path,   disk.read_only, std::move(disk.fd),
+                    disk.engine, disk.overlay,   std::move(disk.overlay_fd)};
   BlkDevice::Resources resources;
   resources.name = name;
   resources.backend = TRY(WithContext(OpenBlkBackend(std::move(source)), name));

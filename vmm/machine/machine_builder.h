@@ -33,8 +33,7 @@ class MachineBuilder {
   // besides: kCorrupt for a state that no machine can be in; kUnsupported, with both sides, for one
   // that this host cannot continue; kInvalidArgument, with both sides, where configuration and
   // state differ.
-  Result<std::unique_ptr<Machine>> Restore(MachineState state,
-                                           RestoredMemory memory) &&;
+  Result<std::unique_ptr<Machine>> Restore(MachineState state, RestoredMemory memory) &&;
 
  private:
   Result<void> CheckConfig() const;
@@ -60,7 +59,7 @@ class MachineBuilder {
   Result<void> RestoreVcpus();
   // The next of the saved devices of a kind; the default if the machine is booted.
   template <class State>
-  Result<State> TakeState(std::vector<State> MachineState::*kind, size_t index,
+  Result<State> TakeState(std::vector<State> MachineState::* kind, size_t index,
                           std::string_view name) const;
   Result<MmioState> TakeTransport(std::string_view name) const;
 

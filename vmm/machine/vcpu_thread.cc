@@ -16,7 +16,7 @@ int KickSignal() { return SIGRTMIN; }
 // Signal dispositions belong to the process. Setting the same one again is harmless, so every
 // machine does it, and nobody keeps count.
 void InstallKickHandler() {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};
   ::sigaction(KickSignal(), &action, nullptr);
 }
@@ -130,9 +130,9 @@ std::optional<MachineEnd> VcpuThread::HandleMmio(kvm_run& run) {
   // RAM never comes here unless the page behind it cannot be had: poisoned, or past the end of its
   // file. To answer would be to corrupt the guest without a word.
   if (resources_.memory->Contains(GuestAddress{run.mmio.phys_addr}, 1)) {
-    return MachineEnd{EndReason::kMemoryIntegrity,
-                      fmt::format("the page at {:#x} cannot be read or written",
-                                  run.mmio.phys_addr)};
+    return MachineEnd{
+        EndReason::kMemoryIntegrity,
+        fmt::format("the page at {:#x} cannot be read or written", run.mmio.phys_addr)};
   }
   const std::span<uint8_t> bytes(run.mmio.data, run.mmio.len);
   if (run.mmio.is_write != 0) {

@@ -12,9 +12,7 @@ using control::FrameType;
 // A guest whose frames are all there before the session asks for them.
 class FunctionSessionTest : public testing::Test {
  protected:
-  void SetUp() override {
-    stream_ = channel_.Accept(control::kPort).value();
-  }
+  void SetUp() override { stream_ = channel_.Accept(control::kPort).value(); }
 
   void Guest(FrameType type, uint64_t invocation, std::string_view payload) {
     const auto bytes = control::Encode(type, invocation, AsBytes(payload));
