@@ -24,7 +24,7 @@ void SubmitNumbers(ByteReader& in, HostileDriver& driver, size_t queue) {
     const auto choice = in.Take<uint8_t>();
     number = static_cast<uint32_t>(kFirstPage) + choice % 8;
     if (choice == 0xff) number = in.Take<uint32_t>();
-    if (choice == 0xfe) number = in.Take<uint8_t>() % kPages;
+    if (choice == 0xfe) number = static_cast<uint32_t>(in.Take<uint8_t>() % kPages);
   }
   // Perhaps not a whole number of numbers.
   const size_t odd = in.Below(8) == 0 ? in.Below(4) : 0;
