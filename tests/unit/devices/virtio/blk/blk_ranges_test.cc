@@ -188,8 +188,8 @@ TEST_F(BlkRateTest, OperationsAboveTheLimitWaitAndThenGoOn) {
   StartWith({.operations = {.per_second = 20, .burst = 2}});
   for (int i = 0; i < 3; ++i) SubmitRead();
 
+  // Not how many have been read by now: a slow machine may have waited long enough already.
   Kick();
-  EXPECT_EQ(backend_->reads_now, 2);
   EXPECT_EQ(device_->metrics().throttled.value(), 1);
   Wait(std::chrono::milliseconds(60));
 
@@ -201,7 +201,7 @@ TEST_F(BlkRateTest, BytesAboveTheLimitWait) {
   SubmitRead();
   SubmitRead();
   Kick();
-  EXPECT_EQ(backend_->reads_now, 1);
+  EXPECT_EQ(device_->metrics().throttled.value(), 1);
   Wait(std::chrono::milliseconds(60));
   EXPECT_EQ(backend_->reads_now, 2);
 }
