@@ -83,8 +83,9 @@ Sha256Digest DigestOfChunk(std::span<const uint8_t> contents) {
 }
 
 // Calls `use(chunk index, contents)` for each of `chunks`, on every processor at once.
-Result<void> ForEachChunk(int fd, uint64_t size, const std::vector<uint64_t>& chunks,
-                          const std::function<Result<void>(uint64_t, std::span<const uint8_t>)>& use) {
+Result<void> ForEachChunk(
+    int fd, uint64_t size, const std::vector<uint64_t>& chunks,
+    const std::function<Result<void>(uint64_t, std::span<const uint8_t>)>& use) {
   std::atomic<size_t> next{0};
   Mutex mutex;
   Result<void> result;
@@ -111,7 +112,7 @@ Result<void> ForEachChunk(int fd, uint64_t size, const std::vector<uint64_t>& ch
 }
 
 Result<void> CheckFile(int fd, const std::string& name, uint64_t bytes) {
-  struct stat status {};
+  struct stat status{};
   if (::fstat(fd, &status) != 0) return FailErrno("stat " + name);
   if (!S_ISREG(status.st_mode)) return Fail(ErrorCode::kCorrupt, name + ": not a regular file");
   if (static_cast<uint64_t>(status.st_size) != bytes) {
@@ -182,6 +183,10 @@ Result<void> MemoryImage::CheckChunk(uint64_t index, std::span<const uint8_t> co
 }
 
 Result<void> MemoryImage::CheckAll() {
+  return ForEachCheckedChunk([](uint64_t, std::span<const uint8_t>) -> Result<void> { return {}; });
+}
+
+Result<void> MemoryImage::ForEachCheckedChunk(const UseChunk& use) {
   TRY(LoadDigests());
   const auto chunks = TRY(ChunksWithData(fd_.get(), bytes_));
   std::vector<bool> has_data(digests_.size());
@@ -193,8 +198,9 @@ Result<void> MemoryImage::CheckAll() {
     }
   }
   return ForEachChunk(fd_.get(), bytes_, chunks,
-                      [this](uint64_t index, std::span<const uint8_t> contents) {
-                        return CheckChunk(index, contents);
+                      [&](uint64_t index, std::span<const uint8_t> contents) -> Result<void> {
+                        TRY(CheckChunk(index, contents));
+                        return use(index * kChunk, contents);
                       });
 }
 

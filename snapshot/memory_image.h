@@ -50,6 +50,10 @@ class MemoryImage {
   [[nodiscard]] Result<void> CheckChunk(uint64_t index, std::span<const uint8_t> contents) const;
   // Checks every chunk, on every processor. Loads the digests first.
   Result<void> CheckAll();
+  // The same, and hands each chunk that is not wholly in a hole to `use` once it is checked, with
+  // its offset: from several threads at once.
+  using UseChunk = std::function<Result<void>(uint64_t offset, std::span<const uint8_t> contents)>;
+  Result<void> ForEachCheckedChunk(const UseChunk& use);
 
  private:
   MemoryImage(UniqueFd fd, UniqueFd digests_fd, uint64_t bytes, const Sha256Digest& digests_digest)

@@ -88,19 +88,11 @@ Result<void> ReadData(const MemoryImage& image, const GuestMemory& memory) {
 }
 
 Result<void> ReadChecked(MemoryImage& image, const GuestMemory& memory) {
-  TRY(image.LoadDigests());
-  std::vector<uint8_t> chunk(MemoryLayout::kChunk);
-  for (uint64_t offset = 0; offset < image.bytes(); offset += MemoryLayout::kChunk) {
-    const auto contents =
-        std::span(chunk).first(std::min(MemoryLayout::kChunk, image.bytes() - offset));
-    TRY(ReadExactAt(image.fd(), contents, offset, "memory"));
-    TRY(image.CheckChunk(offset / MemoryLayout::kChunk, contents));
-    const bool zero = std::ranges::all_of(contents, [](uint8_t byte) { return byte == 0; });
-    if (!zero && !memory.Write(AddressOf(memory, offset), contents)) {
-      return Fail(ErrorCode::kCorrupt, "memory: a chunk lies across two regions");
-    }
-  }
-  return {};
+  return image.ForEachCheckedChunk(
+      [&](uint64_t offset, std::span<const uint8_t> contents) -> Result<void> {
+        if (memory.Write(AddressOf(memory, offset), contents)) return {};
+        return Fail(ErrorCode::kCorrupt, "memory: a chunk lies across two regions");
+      });
 }
 
 Result<RestoredMemory> RestoreEagerly(MemoryImage& image, const MemoryOptions& options) {

@@ -20,10 +20,19 @@ class IoapicRoutes final : public IoapicSink {
 
   void RouteChanged(unsigned pin, std::optional<MsiMessage> message) override;
 
+  // KVM waits for readers of the table each time that it is replaced: until Apply() changes are
+  // only collected, for an IOAPIC that is restored with all its pins.
+  void Hold();
+  void Apply();
+
  private:
+  void SetTableLocked() REQUIRES(mutex_);
+
   const Vm* vm_;
   LogSink* log_;
   Mutex mutex_;
+  bool held_ GUARDED_BY(mutex_) = false;
+  bool changed_ GUARDED_BY(mutex_) = false;  // While it is held.
   std::array<std::optional<MsiMessage>, layout::kIoapicPins> routes_ GUARDED_BY(mutex_);
 };
 

@@ -190,8 +190,10 @@ Result<void> MachineBuilder::AddLegacyDevices() {
   TRY(parts_.pio->Insert(kDoorbellPort, Doorbell::kSize, parts_.doorbell.get()));
 
   parts_.routes = std::make_unique<IoapicRoutes>(parts_.vm.get(), log_);
+  parts_.routes->Hold();
   parts_.ioapic =
       TRY(Ioapic::Create({parts_.routes.get()}, saved_ ? saved_->ioapic : Ioapic::ResetState()));
+  parts_.routes->Apply();
   TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
 
   // The port is there without a console too: a kernel that probes for it finds it working.
