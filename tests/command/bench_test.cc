@@ -54,5 +54,30 @@ TEST_F(BenchTest, AMemoryTooSmallForItsWorkingSetIsRefused) {
   EXPECT_NE(result.err.find("--memory"), std::string::npos) << result.err;
 }
 
+TEST_F(BenchTest, FaultsMeasuresEveryPatternAndFill) {
+  const ProgramResult result =
+      Mayfly({"bench", "faults", "--pages", "64", "--runs", "2", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  rapidjson::Document rows;
+  rows.Parse(result.out.c_str());
+  ASSERT_TRUE(rows.IsArray());
+  ASSERT_EQ(rows.Size(), 4u);
+  EXPECT_STREQ(rows[0]["pattern"].GetString(), "sequential");
+  EXPECT_EQ(rows[0]["run_bytes"].GetUint(), 4096u);
+  EXPECT_STREQ(rows[3]["pattern"].GetString(), "random");
+  EXPECT_EQ(rows[3]["run_bytes"].GetUint(), 65536u);
+  EXPECT_GE(rows[0]["faults"]["p50"].GetDouble(), 64);
+  EXPECT_LT(rows[2]["faults"]["p50"].GetDouble(), 32);
+  EXPECT_GE(rows[3]["faults"]["p50"].GetDouble(), 64);
+  EXPECT_GT(rows[1]["floor_us"]["p50"].GetDouble(), 0);
+  EXPECT_GT(rows[1]["pager_us"]["p50"].GetDouble(), 0);
+}
+
+TEST_F(BenchTest, PagesThatAreNoPowerOfTwoAreRefused) {
+  const ProgramResult result = Mayfly({"bench", "faults", "--pages", "100"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("--pages: 100"), std::string::npos) << result.err;
+}
+
 }  // namespace
 }  // namespace mayfly

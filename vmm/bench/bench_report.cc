@@ -44,19 +44,20 @@ std::string NameOf(const RestoreCase& what) {
 }
 
 std::string RestoreTable(const std::vector<RestoreRow>& rows) {
-  std::string text = fmt::format(
-      "{:>7} {:14} {:>8} {:>7} {:>7} {:>6} {:>9} {:>9} {:>7} {:>7}\n", "memory", "way", "floor",
-      "first", "p99", "ratio", "set floor", "set", "ratio", "faults");
+  std::string text =
+      fmt::format("{:>7} {:14} {:>8} {:>7} {:>7} {:>6} {:>9} {:>9} {:>7} {:>7}\n", "memory", "way",
+                  "floor", "first", "p99", "ratio", "set floor", "set", "ratio", "faults");
   for (const RestoreRow& row : rows) {
     const double floor = Median(row.floor_us);
     const double first = Median(row.first_instruction_us);
     const double set_floor = Median(row.working_set_floor_us);
     const double set = Median(row.working_set_us);
-    text += fmt::format("{:>4}MiB {:14} {:>8.0f} {:>7.0f} {:>7.0f} {:>6.2f} {:>9.0f} {:>9.0f} "
-                        "{:>7.2f} {:>7.0f}\n",
-                        row.what.memory_mib, NameOf(row.what), floor, first,
-                        Percentile(row.first_instruction_us, 0.99), first / floor, set_floor, set,
-                        set / set_floor, Median(row.faults));
+    text += fmt::format(
+        "{:>4}MiB {:14} {:>8.0f} {:>7.0f} {:>7.0f} {:>6.2f} {:>9.0f} {:>9.0f} "
+        "{:>7.2f} {:>7.0f}\n",
+        row.what.memory_mib, NameOf(row.what), floor, first,
+        Percentile(row.first_instruction_us, 0.99), first / floor, set_floor, set, set / set_floor,
+        Median(row.faults));
   }
   return text;
 }
@@ -82,6 +83,45 @@ std::string RestoreJson(const std::vector<RestoreRow>& rows) {
     PutPercentiles(writer, "first_instruction_us", row.first_instruction_us);
     PutPercentiles(writer, "working_set_us", row.working_set_us);
     PutPercentiles(writer, "working_set_floor_us", row.working_set_floor_us);
+    PutPercentiles(writer, "faults", row.faults);
+    writer.EndObject();
+  }
+  writer.EndArray();
+  return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
+}
+
+std::string NameOf(const FaultCase& what) { return what.random ? "random" : "sequential"; }
+
+std::string FaultTable(const std::vector<FaultRow>& rows) {
+  std::string text = fmt::format("{:10} {:>6} {:>7} {:>8} {:>8} {:>8} {:>7}\n", "pattern", "fill",
+                                 "pages", "floor", "pager", "ratio", "faults");
+  for (const FaultRow& row : rows) {
+    const double floor = Median(row.floor_us);
+    const double pager = Median(row.pager_us);
+    text += fmt::format("{:10} {:>3}KiB {:>7} {:>8.1f} {:>8.1f} {:>8.2f} {:>7.0f}\n",
+                        NameOf(row.what), row.what.run_bytes >> 10, row.what.pages, floor, pager,
+                        pager / floor, Median(row.faults));
+  }
+  return text;
+}
+
+std::string FaultJson(const std::vector<FaultRow>& rows) {
+  rapidjson::StringBuffer buffer;
+  Writer writer(buffer);
+  writer.SetMaxDecimalPlaces(2);
+  writer.StartArray();
+  for (const FaultRow& row : rows) {
+    writer.StartObject();
+    writer.Key("pattern");
+    writer.String(NameOf(row.what).c_str());
+    writer.Key("run_bytes");
+    writer.Uint64(row.what.run_bytes);
+    writer.Key("pages");
+    writer.Uint(row.what.pages);
+    writer.Key("runs");
+    writer.Uint64(row.floor_us.size());
+    PutPercentiles(writer, "floor_us", row.floor_us);
+    PutPercentiles(writer, "pager_us", row.pager_us);
     PutPercentiles(writer, "faults", row.faults);
     writer.EndObject();
   }

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "vmm/bench/fault_bench.h"
 #include "vmm/bench/restore_bench.h"
 
 namespace mayfly {
@@ -13,5 +14,12 @@ std::string NameOf(const RestoreCase& what);
 // The table that `mayfly bench restore` prints, and its rows as JSON: docs/bench.md.
 std::string RestoreTable(const std::vector<RestoreRow>& rows);
 std::string RestoreJson(const std::vector<RestoreRow>& rows);
+
+// "sequential" or "random".
+std::string NameOf(const FaultCase& what);
+
+// The same for `mayfly bench faults`.
+std::string FaultTable(const std::vector<FaultRow>& rows);
+std::string FaultJson(const std::vector<FaultRow>& rows);
 
 }  // namespace mayfly

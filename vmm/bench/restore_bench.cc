@@ -3,12 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <memory>
-#include <optional>
-
-#include "base/mutex.h"
 #include "base/temp_dir.h"
 #include "snapshot/snapshot_directory.h"
+#include "vmm/bench/bench_guest.h"
 #include "vmm/bench/guest/working_set.h"
 #include "vmm/bench/restore_floor.h"
 #include "vmm/machine/machine_builder.h"
@@ -20,7 +17,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kPage = GuestMemory::kPageSize;
-constexpr std::chrono::seconds kMostSeconds{60};
 
 double Microseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::micro>(duration).count();
@@ -43,64 +39,6 @@ WorkingSet WorkingSetOf(uint64_t runs, MemoryWay way) {
   return set;
 }
 
-// Whoever waits for the guest's marks; the vCPU's thread notes when they come.
-class Marks {
- public:
-  void Note(uint32_t mark) {
-    const auto now = Clock::now();
-    MutexLock lock(mutex_);
-    if (mark == kDoorbellBegun) begun_ = now;
-    if (mark == kDoorbellDone) done_ = now;
-    if (mark == kDoorbellReady) ready_ = true;
-    changed_.notify_all();
-  }
-
-  Result<void> WaitReady() {
-    return Wait([this]() REQUIRES(mutex_) { return ready_; });
-  }
-  Result<FloorTimes> WaitDone(Clock::time_point start) {
-    TRY(Wait([this]() REQUIRES(mutex_) { return done_.has_value(); }));
-    MutexLock lock(mutex_);
-    return FloorTimes{*begun_ - start, *done_ - start};
-  }
-
- private:
-  template <class Condition>
-  Result<void> Wait(Condition condition) {
-    const auto deadline = Clock::now() + kMostSeconds;
-    MutexLock lock(mutex_);
-    while (!condition()) {
-      if (changed_.wait_until(mutex_, deadline) == std::cv_status::timeout && !condition()) {
-        return Fail(ErrorCode::kTimeout, "bench: the guest did not ring its doorbell");
-      }
-    }
-    return {};
-  }
-
-  Mutex mutex_;
-  ConditionVariable changed_;
-  bool ready_ GUARDED_BY(mutex_) = false;
-  std::optional<Clock::time_point> begun_ GUARDED_BY(mutex_);
-  std::optional<Clock::time_point> done_ GUARDED_BY(mutex_);
-};
-
-// Boots the guest, lets it fill its working set, and saves it where it rings its doorbell.
-Result<void> MakeSnapshot(const RestoreCase& what, const std::string& guest,
-                          const std::string& directory, const VerifiedStamps& stamps) {
-  MachineConfig config;
-  config.kernel = guest;
-  config.memory_bytes = uint64_t{what.memory_mib} << 20;
-  config.command_line = fmt::format("{}", RunsFor(what.working_set_mib));
-  const auto machine = TRY(MachineBuilder(std::move(config), nullptr).Boot());
-  Marks marks;
-  machine->OnDoorbell([&marks] { marks.Note(kDoorbellReady); });
-  machine->Resume();
-  TRY(marks.WaitReady());
-  machine->Pause();
-  const MachineState state = TRY(machine->Save());
-  return WriteSnapshot(directory, Manifest{}, state, machine->memory(), &stamps);
-}
-
 // One snapshot, restored again and again.
 class Case {
  public:
@@ -111,12 +49,12 @@ class Case {
         working_set_(WorkingSetOf(RunsFor(what.working_set_mib), what.way)) {}
 
   Result<void> RunOnce(RestoreRow& row) {
-    const FloorTimes floor = TRY(Floor(nullptr));
+    const GuestTimes floor = TRY(Floor(nullptr));
     row.floor_us.push_back(Microseconds(floor.first_instruction));
     double faults = 0;
-    FloorTimes times = TRY(Restore(false, &faults));
+    GuestTimes times = TRY(Restore(false, &faults));
     row.first_instruction_us.push_back(Microseconds(times.first_instruction));
-    const FloorTimes filled = TRY(Floor(&working_set_));
+    const GuestTimes filled = TRY(Floor(&working_set_));
     row.working_set_floor_us.push_back(Microseconds(filled.working_set));
     if (what_.ahead) times = TRY(Restore(true, &faults));
     row.working_set_us.push_back(Microseconds(times.working_set));
@@ -125,15 +63,15 @@ class Case {
   }
 
  private:
-  Result<FloorTimes> Floor(const WorkingSet* working_set) {
+  Result<GuestTimes> Floor(const WorkingSet* working_set) {
     Snapshot snapshot = TRY(Snapshot::Open(directory_));
     const MachineState state = snapshot.TakeState();
     const auto memory = snapshot.TakeMemory();
     return MeasureFloor(what_, state, memory->fd(), working_set);
   }
 
-  Result<FloorTimes> Restore(bool ahead, double* faults) {
-    Marks marks;
+  Result<GuestTimes> Restore(bool ahead, double* faults) {
+    GuestMarks marks;
     const auto start = Clock::now();
     Snapshot snapshot = TRY(Snapshot::Open(directory_));
     MemoryOptions options;
@@ -150,7 +88,7 @@ class Case {
     const RestorePage life = TRY(NewLife());
     TRY(machine->SetRestorePage(life));
     machine->Resume();
-    const FloorTimes times = TRY(marks.WaitDone(start));
+    const GuestTimes times = TRY(marks.WaitDone(start));
     *faults =
         machine->pager() != nullptr ? static_cast<double>(machine->pager()->fault_count()) : 0;
     return times;
@@ -173,7 +111,9 @@ Result<std::vector<RestoreRow>> RunRestoreBench(const std::vector<RestoreCase>& 
     const std::string snapshot =
         fmt::format("{}/{}-{}", directory.path(), what.memory_mib, what.working_set_mib);
     if (::access(snapshot.c_str(), F_OK) != 0) {
-      TRY(MakeSnapshot(what, options.guest, snapshot, stamps));
+      TRY(SaveBenchGuest({options.guest, uint64_t{what.memory_mib} << 20,
+                          fmt::format("{}", RunsFor(what.working_set_mib))},
+                         snapshot, stamps));
     }
     Case one(what, snapshot, &stamps);
     RestoreRow warm_up;

@@ -6,6 +6,7 @@
 #include <CLI/App.hpp>
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <string_view>
 
 #include "vmm/cli/arguments.h"
@@ -16,10 +17,12 @@ namespace mayfly {
 namespace {
 
 constexpr uint64_t kMostRuns = 100'000;
+// A random pattern spreads them over 16 times as many.
+constexpr uint64_t kMostPages = 32'768;
 // What of the guest's memory its working set spreads over fits below 3 GiB with so many.
 constexpr uint64_t kMostWorkingSetMib = 512;
-constexpr std::array<std::string_view, 6> kWays{"map",       "uffd",           "eager",
-                                                "map-lazy",  "uffd-lazy",      "uffd-lazy-page"};
+constexpr std::array<std::string_view, 6> kWays{"map",      "uffd",      "eager",
+                                                "map-lazy", "uffd-lazy", "uffd-lazy-page"};
 
 constexpr char kExamples[] =
     "Examples:\n"
@@ -37,6 +40,59 @@ Result<std::string> ParseWay(const std::string& text) {
               fmt::format("--way: {}: {} are possible", text, fmt::join(kWays, ", ")));
 }
 
+Result<std::string> FindGuest(const std::string& directory, std::string_view name) {
+  const GuestPrograms programs = TRY(FindGuestPrograms(directory));
+  const std::string path =
+      fmt::format("{}/{}", programs.init.substr(0, programs.init.rfind('/')), name);
+  if (::access(path.c_str(), R_OK) == 0) return path;
+  return Fail(ErrorCode::kNotFound, path + ": not there (scripts/build makes it)");
+}
+
+// What both have.
+void AddCommonOptions(CLI::App& command, BenchArguments& arguments) {
+  command.add_option("--runs", arguments.runs, "Of each row")
+      ->type_name("N")
+      ->capture_default_str();
+  command.add_flag("--json", arguments.json, "As JSON");
+  command
+      .add_option("--guest-dir", arguments.guest_directory,
+                  "The directory with the programs that go into guests")
+      ->type_name("DIR");
+}
+
+Result<void> PrepareRestore(const BenchArguments& arguments, BenchOptions& options) {
+  options.working_set_mib = static_cast<uint32_t>(
+      TRY(WithContext(ParseCount(arguments.working_set, 1, kMostWorkingSetMib), "--working-set")));
+  const std::vector<std::string> memories = arguments.memories.empty()
+                                                ? std::vector<std::string>{"256M", "1G", "8G"}
+                                                : arguments.memories;
+  for (const std::string& memory : memories) {
+    const uint64_t mebibytes =
+        TRY(WithContext(ParseMemoryMib(memory, LeastMemoryMib(options.working_set_mib),
+                                       FunctionDescription::kMostMemoryMib),
+                        "--memory"));
+    options.memories_mib.push_back(static_cast<uint32_t>(mebibytes));
+  }
+  const std::vector<std::string> ways =
+      arguments.ways.empty()
+          ? std::vector<std::string>{"map", "uffd", "eager", "map-lazy", "uffd-lazy"}
+          : arguments.ways;
+  for (const std::string& way : ways) options.ways.push_back(TRY(ParseWay(way)));
+  options.guest = TRY(FindGuest(arguments.guest_directory, "restore-guest"));
+  return {};
+}
+
+Result<void> PrepareFaults(const BenchArguments& arguments, BenchOptions& options) {
+  options.pages = static_cast<uint32_t>(
+      TRY(WithContext(ParseCount(arguments.pages, 1, kMostPages), "--pages")));
+  if (!std::has_single_bit(options.pages)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("--pages: {}, but a power of two is asked for", options.pages));
+  }
+  options.guest = TRY(FindGuest(arguments.guest_directory, "faults-guest"));
+  return {};
+}
+
 }  // namespace
 
 void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
@@ -50,46 +106,29 @@ void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
   restore->add_option("--way", arguments.ways, "How it is filled; several are possible")
       ->type_name("WAY")
       ->allow_extra_args(false);
-  restore
-      ->add_option("--working-set", arguments.working_set, "What the guest touches, in MiB")
+  restore->add_option("--working-set", arguments.working_set, "What the guest touches, in MiB")
       ->type_name("MIB")
       ->capture_default_str();
-  restore->add_option("--runs", arguments.runs, "Of each row")->type_name("N")->capture_default_str();
-  restore->add_flag("--json", arguments.json, "As JSON");
-  restore
-      ->add_option("--guest-dir", arguments.guest_directory,
-                   "The directory with the programs that go into guests")
-      ->type_name("DIR");
+  AddCommonOptions(*restore, arguments);
   restore->footer(kExamples);
+  CLI::App* faults = command->add_subcommand(
+      "faults",
+      "Restore a guest whose pages come by page faults, beside a bare loop that fills them");
+  faults->add_option("--pages", arguments.pages, "That the guest reads: a power of two")
+      ->type_name("N")
+      ->capture_default_str();
+  AddCommonOptions(*faults, arguments);
+  faults->footer("docs/bench.md says what is in the table.\n");
+  faults->callback([&arguments] { arguments.faults = true; });
 }
 
 Result<BenchOptions> PrepareBench(const BenchArguments& arguments) {
   BenchOptions options;
-  options.working_set_mib = static_cast<uint32_t>(TRY(
-      WithContext(ParseCount(arguments.working_set, 1, kMostWorkingSetMib), "--working-set")));
-  options.runs = static_cast<uint32_t>(
-      TRY(WithContext(ParseCount(arguments.runs, 1, kMostRuns), "--runs")));
-  const std::vector<std::string> memories =
-      arguments.memories.empty() ? std::vector<std::string>{"256M", "1G", "8G"}
-                                 : arguments.memories;
-  for (const std::string& memory : memories) {
-    const uint64_t mebibytes = TRY(WithContext(
-        ParseMemoryMib(memory, LeastMemoryMib(options.working_set_mib),
-                       FunctionDescription::kMostMemoryMib),
-        "--memory"));
-    options.memories_mib.push_back(static_cast<uint32_t>(mebibytes));
-  }
-  const std::vector<std::string> ways =
-      arguments.ways.empty()
-          ? std::vector<std::string>{"map", "uffd", "eager", "map-lazy", "uffd-lazy"}
-          : arguments.ways;
-  for (const std::string& way : ways) options.ways.push_back(TRY(ParseWay(way)));
-  const GuestPrograms programs = TRY(FindGuestPrograms(arguments.guest_directory));
-  options.guest = programs.init.substr(0, programs.init.rfind('/')) + "/restore-guest";
-  if (::access(options.guest.c_str(), R_OK) != 0) {
-    return Fail(ErrorCode::kNotFound, options.guest + ": not there (scripts/build makes it)");
-  }
+  options.faults = arguments.faults;
+  options.runs =
+      static_cast<uint32_t>(TRY(WithContext(ParseCount(arguments.runs, 1, kMostRuns), "--runs")));
   options.json = arguments.json;
+  TRY(options.faults ? PrepareFaults(arguments, options) : PrepareRestore(arguments, options));
   return options;
 }
 

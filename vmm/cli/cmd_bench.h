@@ -12,21 +12,25 @@ class App;
 
 namespace mayfly {
 
-// `mayfly bench restore` as typed; empty where nothing was.
+// `mayfly bench` as typed; empty where nothing was.
 struct BenchArguments {
+  bool faults = false;  // `bench faults`, not `bench restore`.
   std::vector<std::string> memories;
   std::vector<std::string> ways;
   std::string working_set = "24";
   std::string runs = "200";
+  std::string pages = "2048";
   std::string guest_directory;
   bool json = false;
 };
 
 struct BenchOptions {
+  bool faults = false;
   std::vector<uint32_t> memories_mib;
   std::vector<std::string> ways;
   uint32_t working_set_mib = 24;
   uint32_t runs = 200;
+  uint32_t pages = 2048;
   std::string guest;
   bool json = false;
 };
