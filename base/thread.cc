@@ -13,6 +13,8 @@ Thread::Thread(std::string name, std::function<void()> body) {
   sigset_t all;
   sigset_t old;
   sigfillset(&all);
+  // What a thread raises by its own fault ends the process if it is blocked, handler or not.
+  for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) sigdelset(&all, fault);
   pthread_sigmask(SIG_SETMASK, &all, &old);
   thread_ = std::thread([name = std::move(name), body = std::move(body)] {
     ::prctl(PR_SET_NAME, name.c_str(), 0, 0, 0);

@@ -11,8 +11,8 @@ namespace mayfly {
 class Thread {
  public:
   Thread() = default;
-  // `name` is cut to 15 characters (prctl(PR_SET_NAME)). All signals are blocked in the thread:
-  // they belong to the main thread.
+  // `name` is cut to 15 characters (prctl(PR_SET_NAME)). All signals but those of a thread's own
+  // faults are blocked in it: they belong to the main thread.
   Thread(std::string name, std::function<void()> body);
   Thread(Thread&&) noexcept = default;
   Thread& operator=(Thread&& other) noexcept;

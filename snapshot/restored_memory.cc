@@ -7,6 +7,8 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "snapshot/local_pager.h"
+#include "snapshot/page_source.h"
 
 namespace mayfly {
 namespace {
@@ -54,9 +56,11 @@ Result<RestoredMemory> RestoreMapped(MemoryImage& image, const MemoryOptions& op
 Result<RestoredMemory> RestorePaged(std::unique_ptr<MemoryImage> image,
                                     const MemoryOptions& options) {
   auto memory = TRY(GuestMemory::Create(image->bytes()));
-  Pager::Options pager_options = options.pager;
-  pager_options.check = !TRY(IsStamped(*image, options));
-  auto pager = TRY(Pager::Create(memory.get(), std::move(image), pager_options));
+  const bool stamped = TRY(IsStamped(*image, options));
+  auto source = TRY(stamped ? MappedPages::Create(std::move(image))
+                            : CheckedPages::Create(std::move(image)));
+  auto pager = TRY(LocalPager::Create(memory.get(), Userfaultfd::Mode::kMissing, std::move(source),
+                                      options.pager));
   if (options.working_set != nullptr) TRY(pager->PushAhead(*options.working_set));
   return RestoredMemory{std::move(memory), std::move(pager)};
 }

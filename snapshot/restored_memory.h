@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "snapshot/fault_server.h"
 #include "snapshot/memory_image.h"
 #include "snapshot/pager.h"
 #include "snapshot/verified_stamp.h"
@@ -28,7 +29,7 @@ struct MemoryOptions {
   const VerifiedStamps* stamps = nullptr;
   Sha256Digest manifest{};                  // What the stamps are for.
   const WorkingSet* working_set = nullptr;  // May be null.
-  Pager::Options pager{};
+  FaultServerOptions pager{};
 };
 
 struct RestoredMemory {

@@ -26,33 +26,67 @@ Result<UniqueFd> OpenUserfaultfd() {
   UniqueFd fd(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
   if (fd.valid()) return fd;
   if (errno == EPERM) {
-    return Fail(ErrorCode::kPermission,
-                "userfaultfd: not permitted (give access to /dev/userfaultfd, or use --memory map)");
+    return Fail(
+        ErrorCode::kPermission,
+        "userfaultfd: not permitted (give access to /dev/userfaultfd, or use --memory map)");
   }
   return FailErrno("userfaultfd");
 }
-
-uint64_t AddressOf(const void* pointer) { return reinterpret_cast<uint64_t>(pointer); }
 
 // What to do about a page at which an ioctl stopped: nothing if it is there (EEXIST), or belongs to
 // something else by now (ENOENT); try again if the kernel changes the address space (EAGAIN).
 bool IsPassable(int64_t error) { return error == EEXIST || error == ENOENT; }
 
+// Calls `fill(start, size)`, which is an ioctl that fills pages and says how many bytes it got to
+// or -errno, until all of the range is done.
+template <class Fill>
+Result<void> FillRange(const Userfaultfd& uffd, uint64_t start, uint64_t size, const char* name,
+                       Fill&& fill) {
+  while (size > 0) {
+    const int64_t filled = fill(start, size);
+    uint64_t done = 0;
+    if (filled > 0) {
+      done = static_cast<uint64_t>(filled);
+    } else if (IsPassable(-filled)) {
+      TRY(uffd.Wake(start, kPage));
+      done = kPage;
+    } else if (filled != -EAGAIN) {
+      return FailErrno(name, static_cast<int>(-filled));
+    }
+    start += done;
+    size -= done;
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<Userfaultfd> Userfaultfd::Create() {
+Result<Userfaultfd> Userfaultfd::Create(Mode mode) {
   UniqueFd fd = TRY(OpenUserfaultfd());
   uffdio_api api{};
   api.api = UFFD_API;
-  api.features = UFFD_FEATURE_THREAD_ID;
+  api.features = mode == Mode::kMinor ? UFFD_FEATURE_MINOR_SHMEM : 0;
   if (::ioctl(fd.get(), UFFDIO_API, &api) != 0) return FailErrno("UFFDIO_API");
-  return Userfaultfd(std::move(fd));
+  return Userfaultfd(std::move(fd), mode);
 }
 
-Result<void> Userfaultfd::Register(uint8_t* start, uint64_t size) const {
+Result<Userfaultfd> Userfaultfd::Adopt(UniqueFd fd) {
+  // A userfaultfd that has been through this already refuses it with EINVAL, which others do with
+  // ENOTTY.
+  uffdio_api api{};
+  api.api = UFFD_API;
+  if (::ioctl(fd.get(), UFFDIO_API, &api) == 0 || errno != EINVAL) {
+    return Fail(ErrorCode::kInvalidArgument, "the descriptor is no userfaultfd in use");
+  }
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0) return FailErrno("fcntl");
+  return Userfaultfd(std::move(fd), Mode::kMissing);
+}
+
+Result<void> Userfaultfd::Register(uint64_t start, uint64_t size) const {
   uffdio_register request{};
-  request.range = {AddressOf(start), size};
-  request.mode = UFFDIO_REGISTER_MODE_MISSING;
+  request.range = {start, size};
+  request.mode = mode_ == Mode::kMinor ? UFFDIO_REGISTER_MODE_MINOR : UFFDIO_REGISTER_MODE_MISSING;
   if (::ioctl(fd_.get(), UFFDIO_REGISTER, &request) != 0) return FailErrno("UFFDIO_REGISTER");
   return {};
 }
@@ -66,62 +100,38 @@ Result<std::vector<Userfaultfd::Fault>> Userfaultfd::Read() const {
   for (size_t i = 0; i < static_cast<size_t>(size) / sizeof(uffd_msg); ++i) {
     if (messages[i].event != UFFD_EVENT_PAGEFAULT) continue;
     const auto& fault = messages[i].arg.pagefault;
-    faults.push_back({reinterpret_cast<uint8_t*>(fault.address & ~(kPage - 1)), fault.feat.ptid,
-                      (fault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0});
+    faults.push_back(
+        {fault.address & ~(kPage - 1), (fault.flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0});
   }
   return faults;
 }
 
-Result<void> Userfaultfd::Copy(uint8_t* to, std::span<const uint8_t> from) const {
-  while (!from.empty()) {
-    uffdio_copy request{};
-    request.dst = AddressOf(to);
-    request.src = AddressOf(from.data());
-    request.len = from.size();
-    uint64_t done = from.size();
-    if (::ioctl(fd_.get(), UFFDIO_COPY, &request) != 0) {
-      if (request.copy > 0) {
-        done = static_cast<uint64_t>(request.copy);
-      } else if (IsPassable(errno)) {
-        TRY(Wake(to, kPage));
-        done = kPage;
-      } else if (errno == EAGAIN) {
-        done = 0;
-      } else {
-        return FailErrno("UFFDIO_COPY");
-      }
-    }
-    to += done;
-    from = from.subspan(done);
-  }
-  return {};
+Result<void> Userfaultfd::Copy(uint64_t to, std::span<const uint8_t> from) const {
+  const auto contents = reinterpret_cast<uint64_t>(from.data());
+  return FillRange(*this, to, from.size(), "UFFDIO_COPY",
+                   [&](uint64_t start, uint64_t size) -> int64_t {
+                     uffdio_copy request{};
+                     request.dst = start;
+                     request.src = contents + (start - to);
+                     request.len = size;
+                     if (::ioctl(fd_.get(), UFFDIO_COPY, &request) == 0) return request.copy;
+                     return request.copy > 0 ? request.copy : -errno;
+                   });
 }
 
-Result<void> Userfaultfd::Zero(uint8_t* start, uint64_t size) const {
-  while (size > 0) {
-    uffdio_zeropage request{};
-    request.range = {AddressOf(start), size};
-    uint64_t done = size;
-    if (::ioctl(fd_.get(), UFFDIO_ZEROPAGE, &request) != 0) {
-      if (request.zeropage > 0) {
-        done = static_cast<uint64_t>(request.zeropage);
-      } else if (IsPassable(errno)) {
-        TRY(Wake(start, kPage));
-        done = kPage;
-      } else if (errno == EAGAIN) {
-        done = 0;
-      } else {
-        return FailErrno("UFFDIO_ZEROPAGE");
-      }
-    }
-    start += done;
-    size -= done;
-  }
-  return {};
+Result<void> Userfaultfd::Continue(uint64_t start, uint64_t size) const {
+  return FillRange(*this, start, size, "UFFDIO_CONTINUE",
+                   [&](uint64_t at, uint64_t length) -> int64_t {
+                     uffdio_continue request{};
+                     request.range = {at, length};
+                     if (::ioctl(fd_.get(), UFFDIO_CONTINUE, &request) == 0) return request.mapped;
+                     if (request.mapped > 0) return request.mapped;
+                     return errno == EFAULT ? static_cast<int64_t>(kPage) : -errno;
+                   });
 }
 
-Result<void> Userfaultfd::Wake(uint8_t* start, uint64_t size) const {
-  uffdio_range range{AddressOf(start), size};
+Result<void> Userfaultfd::Wake(uint64_t start, uint64_t size) const {
+  uffdio_range range{start, size};
   if (::ioctl(fd_.get(), UFFDIO_WAKE, &range) != 0) return FailErrno("UFFDIO_WAKE");
   return {};
 }

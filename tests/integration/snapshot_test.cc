@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <future>
 
 #include "base/file.h"
@@ -179,6 +180,49 @@ TEST_F(SnapshotDirectoryTest, ADamagedPageThatTheVmmItselfNeedsFailsTheRestore) 
                            .Restore(snapshot->TakeState(), std::move(*restored));
   ASSERT_FALSE(machine);
   EXPECT_EQ(machine.error().code(), ErrorCode::kCorrupt);
+}
+
+TEST_F(SnapshotDirectoryTest, TheVmmLivesThroughAPageThatIsRefused) {
+  const UniqueFd memory = OpenFile(PathFor("snap/memory"), O_RDWR).value();
+  const uint8_t byte = 0xff;
+  ASSERT_EQ(::pwrite(memory.get(), &byte, 1, (64 << 20) + (3 << 20)), 1);
+  RestoreFrom({MemoryWay::kUffd});
+
+  std::vector<uint8_t> bytes(GuestMemory::kPageSize);
+  EXPECT_FALSE(machine_->memory().Read(GuestAddress{(64 << 20) + (3 << 20)}, bytes));
+
+  const MachineEnd end = WaitForEnd();
+  EXPECT_EQ(end.reason, EndReason::kMemoryIntegrity);
+  EXPECT_NE(end.detail.find("does not match its digest"), std::string::npos) << end.detail;
+  EXPECT_FALSE(machine_->memory().Read(GuestAddress{(64 << 20) + (3 << 20)}, bytes));
+}
+
+TEST_F(SnapshotDirectoryTest, AMappedFileThatIsShortenedEndsTheMachine) {
+  RestoreFrom({MemoryWay::kMap});
+  std::filesystem::resize_file(PathFor("snap/memory"), 65 << 20);
+  machine_->Resume();
+  EXPECT_EQ(WaitForEnd().reason, EndReason::kMemoryIntegrity);
+  EXPECT_EQ(output(), "");
+}
+
+TEST_F(SnapshotDirectoryTest, TheVmmItselfLivesThroughAMappedFileThatIsShortened) {
+  RestoreFrom({MemoryWay::kMap});
+  std::filesystem::resize_file(PathFor("snap/memory"), 65 << 20);
+  uint64_t value = 0;
+  EXPECT_FALSE(machine_->memory().ReadValue(GuestAddress{66 << 20}, &value));
+  EXPECT_EQ(WaitForEnd().reason, EndReason::kMemoryIntegrity);
+}
+
+TEST_F(SnapshotDirectoryTest, APagedFileThatIsShortenedEndsTheMachine) {
+  MemoryOptions options{MemoryWay::kUffd};
+  options.unverified = true;
+  RestoreFrom(options);
+  std::filesystem::resize_file(PathFor("snap/memory"), 65 << 20);
+  machine_->Resume();
+  const MachineEnd end = WaitForEnd();
+  EXPECT_EQ(end.reason, EndReason::kMemoryIntegrity);
+  EXPECT_NE(end.detail.find("shorter"), std::string::npos) << end.detail;
+  EXPECT_EQ(output(), "");
 }
 
 TEST_F(SnapshotDirectoryTest, ADamagedPageIsFoundBeforeMapping) {

@@ -17,8 +17,8 @@ Machine::Machine(Parts parts) : parts_(std::move(parts)) {
   });
   for (Vcpu& vcpu : parts_.vcpus) {
     vcpu_threads_.push_back(VcpuThread::Create(
-        std::move(vcpu), {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
-                          parts_.end.get(), parts_.pager.get()}));
+        std::move(vcpu),
+        {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(), parts_.end.get()}));
   }
   parts_.vcpus.clear();
 }
@@ -81,8 +81,8 @@ Result<void> Machine::SetRestorePage(const RestorePage& page) {
 
 void Machine::Stop() {
   parts_.end->Set({EndReason::kStopped, ""});
+  if (parts_.pager) parts_.pager->Abandon();
   for (const auto& vcpu : vcpu_threads_) vcpu->Stop();
-  if (parts_.pager) parts_.pager->GuestHasEnded();
   parts_.loop->Stop();
   io_thread_.Join();
   // The loop may have been stopped before it got to the announcement.

@@ -50,6 +50,7 @@ Result<Machine::Parts> MachineBuilder::Build() && {
   TRY(CheckConfig());
   const Kvm kvm = TRY(Kvm::Open());
   parts_.memory = TRY(GuestMemory::Create(config_.memory_bytes));
+  parts_.end = TRY(EndLatch::Create());
   TRY(CreateVm(kvm));
   TRY(AddLegacyDevices());
   TRY(AddVirtioDevices());
@@ -68,19 +69,26 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
   const Kvm kvm = TRY(Kvm::Open());
   parts_.memory = std::move(memory.memory);
   parts_.pager = std::move(memory.pager);
+  parts_.end = TRY(EndLatch::Create());
+  const Result<void> built = BuildRestored(kvm);
+  if (parts_.pager) {
+    // A page that could not be had explains more than what came of it.
+    TRY(parts_.pager->Begin([end = parts_.end.get()](const Error& error) {
+      end->Set({EndReason::kMemoryIntegrity, error.message()});
+    }));
+  }
+  if (!built) return std::unexpected(built.error());
+  return std::make_unique<Machine>(std::move(parts_));
+}
+
+Result<void> MachineBuilder::BuildRestored(const Kvm& kvm) {
   TRY(CreateVm(kvm));
   TRY(AddLegacyDevices());
   TRY(AddVirtioDevices());
   TRY(RestoreVcpus());
   TRY(parts_.vm->SetClock(saved_->clock_ns));
   parts_.generation->Set(TRY(GenerationId::NewGuid()));
-  TRY(CheckRestorePage());
-  if (parts_.pager) {
-    TRY(parts_.pager->Begin([end = parts_.end.get()](const Error& error) {
-      end->Set({EndReason::kMemoryIntegrity, error.message()});
-    }));
-  }
-  return std::make_unique<Machine>(std::move(parts_));
+  return CheckRestorePage();
 }
 
 Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
@@ -168,7 +176,10 @@ Result<void> MachineBuilder::CreateVm(const Kvm& kvm) {
   }
   TRY(parts_.vm->SetTssAddress(layout::kTss));
   TRY(parts_.vm->EnableSplitIrqchip(layout::kIoapicPins));
-  parts_.end = TRY(EndLatch::Create());
+  parts_.memory->OnLost([end = parts_.end.get()](GuestAddress address) {
+    end->Set({EndReason::kMemoryIntegrity,
+              fmt::format("the page at {:#x} cannot be read or written", address.value)});
+  });
   parts_.loop = TRY(EventLoop::Create());
   parts_.pio = std::make_unique<Bus>();
   parts_.mmio = std::make_unique<Bus>();

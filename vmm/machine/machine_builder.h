@@ -39,6 +39,8 @@ class MachineBuilder {
   Result<void> CheckConfig() const;
   Result<void> CheckState(const GuestMemory& memory) const;
   Result<void> CheckRestorePage() const;
+  // All of a restored machine but its memory and its end.
+  Result<void> BuildRestored(const Kvm& kvm);
   // Creates the VM over parts_.memory.
   Result<void> CreateVm(const Kvm& kvm);
   Result<void> AddLegacyDevices();

@@ -1,7 +1,6 @@
 #include "vmm/machine/vcpu_thread.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <csignal>
 
@@ -77,9 +76,6 @@ bool VcpuThread::WaitToRun() {
 
 void VcpuThread::Loop() {
   UnblockKickSignal();
-  if (resources_.pager != nullptr) {
-    resources_.pager->AddVcpuThread(static_cast<uint32_t>(::gettid()));
-  }
   std::optional<MachineEnd> end;
   while (!end && WaitToRun()) {
     // After an exit request KVM_RUN still finishes the access that the last exit was for, and then

@@ -6,7 +6,6 @@
 #include "base/mutex.h"
 #include "base/thread.h"
 #include "devices/bus.h"
-#include "snapshot/pager.h"
 #include "vmm/kvm/vcpu.h"
 #include "vmm/kvm/vcpu_state.h"
 #include "vmm/machine/machine_end.h"
@@ -29,7 +28,6 @@ class VcpuThread {
     const Bus* mmio;
     const GuestMemory* memory;
     EndLatch* end;
-    Pager* pager = nullptr;  // Is told of the thread; may be null.
   };
 
   // The thread starts paused.

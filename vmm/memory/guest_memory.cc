@@ -5,11 +5,10 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
 
 #include "base/arithmetic.h"
 #include "base/file.h"
+#include "vmm/memory/guarded_access.h"
 
 namespace mayfly {
 
@@ -30,6 +29,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::CreateFrom(uint64_t size, cons
     return Fail(ErrorCode::kInvalidArgument,
                 "guest memory: " + std::to_string(size) + " bytes is no whole number of pages");
   }
+  InstallGuardedAccess();
   std::unique_ptr<GuestMemory> memory(new GuestMemory());
   memory->size_ = size;
   const uint64_t low = std::min(size, kHoleStart);
@@ -57,38 +57,36 @@ uint8_t* GuestMemory::Translate(GuestAddress address, uint64_t length) const {
 bool GuestMemory::Read(GuestAddress address, std::span<uint8_t> out) const {
   const uint8_t* host = Translate(address, out.size());
   if (host == nullptr) return false;
-  if (!out.empty()) std::memcpy(out.data(), host, out.size());
-  return true;
+  return GuardedCopy(out.data(), host, out.size()) || Lose(address);
 }
 
 bool GuestMemory::Write(GuestAddress address, std::span<const uint8_t> bytes) const {
   uint8_t* host = Translate(address, bytes.size());
   if (host == nullptr) return false;
-  if (!bytes.empty()) std::memcpy(host, bytes.data(), bytes.size());
-  return true;
+  return GuardedCopy(host, bytes.data(), bytes.size()) || Lose(address);
 }
 
 bool GuestMemory::Fill(GuestAddress address, uint8_t value, uint64_t length) const {
   uint8_t* host = Translate(address, length);
   if (host == nullptr) return false;
-  std::memset(host, value, length);
-  return true;
+  return GuardedFill(host, value, length) || Lose(address);
 }
 
 bool GuestMemory::LoadAcquire16(GuestAddress address, uint16_t* out) const {
   uint8_t* host = Translate(address, sizeof(uint16_t));
   if (host == nullptr || !IsAligned<uint64_t>(address.value, 2)) return false;
-  *out =
-      std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(host)).load(std::memory_order_acquire);
-  return true;
+  return GuardedLoad16(reinterpret_cast<const uint16_t*>(host), out) || Lose(address);
 }
 
 bool GuestMemory::StoreRelease16(GuestAddress address, uint16_t value) const {
   uint8_t* host = Translate(address, sizeof(uint16_t));
   if (host == nullptr || !IsAligned<uint64_t>(address.value, 2)) return false;
-  std::atomic_ref<uint16_t>(*reinterpret_cast<uint16_t*>(host))
-      .store(value, std::memory_order_release);
-  return true;
+  return GuardedStore16(reinterpret_cast<uint16_t*>(host), value) || Lose(address);
+}
+
+bool GuestMemory::Lose(GuestAddress address) const {
+  if (on_lost_) on_lost_(address);
+  return false;
 }
 
 Result<void> GuestMemory::Discard(GuestAddress address, uint64_t length) const {
@@ -108,7 +106,7 @@ Result<void> GuestMemory::Discard(GuestAddress address, uint64_t length) const {
 
 Result<void> GuestMemory::Replace(uint8_t* host, uint64_t length) const {
   if (replacements_.fetch_add(1, std::memory_order_relaxed) >= kMostReplacements) {
-    std::memset(host, 0, length);
+    if (!GuardedFill(host, 0, length)) return Fail(ErrorCode::kHost, "discard: a page is gone");
     return {};
   }
   void* const mapped = ::mmap(host, length, PROT_READ | PROT_WRITE,

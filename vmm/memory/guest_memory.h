@@ -46,7 +46,8 @@ struct PageRange {
 // The guest's RAM, and the only code that touches it. Every access is checked against the regions,
 // and guest bytes are handed out as copies. A range that does not lie wholly inside one region is
 // refused. All accesses may come from any thread; the guest itself may write at the same time, so
-// what was read once must not be read again and expected to be the same.
+// what was read once must not be read again and expected to be the same. A page whose contents
+// cannot be had any more (its file was shortened, its pager is gone) is refused too, and reported.
 //
 //   0 ............ 3 GiB          4 GiB ............ 4 GiB + (size - 3 GiB)
 //   [ region 0 ]   [ MMIO hole ]  [ region 1, if size > 3 GiB ]
@@ -58,9 +59,9 @@ class GuestMemory {
 
   // Zero-filled memory of `size` bytes, a multiple of the page size.
   static Result<std::unique_ptr<GuestMemory>> Create(uint64_t size);
-  // The same with the contents of `fd`, of `size` bytes: the regions one after the other. Pages come
-  // from the file when they are first touched, and are the guest's own from its first write on.
-  // Whoever gives the file sees to it that nobody shortens or changes it.
+  // The same with the contents of `fd`, of `size` bytes: the regions one after the other. Pages
+  // come from the file when they are first touched, and are the guest's own from its first write
+  // on. Whoever gives the file sees to it that nobody shortens or changes it.
   static Result<std::unique_ptr<GuestMemory>> MapPrivate(uint64_t size, int fd);
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
@@ -74,7 +75,12 @@ class GuestMemory {
     return Translate(address, length) != nullptr;
   }
 
-  // Copies between guest and host. Nothing is copied unless the whole range is RAM; false if not.
+  // Has `lost` called, on whatever thread, whenever an access of ours finds a page that cannot be
+  // had. Before anybody but the caller accesses the memory.
+  void OnLost(std::function<void(GuestAddress)> lost) { on_lost_ = std::move(lost); }
+
+  // Copies between guest and host. Nothing is copied unless the whole range is RAM; false if not,
+  // and if a page of it cannot be had.
   [[nodiscard]] bool Read(GuestAddress address, std::span<uint8_t> out) const;
   [[nodiscard]] bool Write(GuestAddress address, std::span<const uint8_t> bytes) const;
   [[nodiscard]] bool Fill(GuestAddress address, uint8_t value, uint64_t length) const;
@@ -123,16 +129,19 @@ class GuestMemory {
   GuestMemory() = default;
   using MapRegion = std::function<Result<Mapping>(uint64_t offset, uint64_t length)>;
   static Result<std::unique_ptr<GuestMemory>> CreateFrom(uint64_t size, const MapRegion& map);
+  // False, once it is reported that a page of what starts at `address` is not there.
+  [[nodiscard]] bool Lose(GuestAddress address) const;
   // The host address of the range, or null if it is not wholly in one region.
   [[nodiscard]] uint8_t* Translate(GuestAddress address, uint64_t length) const;
 
-  // Each discarded range can split a mapping, and a process has 65,530 of them at most: a guest that
-  // discards every other page gets zeros written over the rest, and the host no memory back.
+  // Each discarded range can split a mapping, and a process has 65,530 of them at most: a guest
+  // that discards every other page gets zeros written over the rest, and the host no memory back.
   static constexpr uint32_t kMostReplacements = 8192;
   [[nodiscard]] Result<void> Replace(uint8_t* host, uint64_t length) const;
 
   uint64_t size_ = 0;
   bool filled_on_touch_ = false;
+  std::function<void(GuestAddress)> on_lost_;
   mutable std::atomic<uint32_t> replacements_{0};
   std::vector<Mapping> mappings_;
   std::vector<MemoryRegion> regions_;

@@ -104,6 +104,20 @@ TEST_F(GuestMemoryTest, IovecCoversTheRangeOrNothing) {
   EXPECT_EQ(memory_->Iovec(GuestAddress{kSize - 8}, 9).iov_base, nullptr);
 }
 
+TEST_F(GuestMemoryTest, AccessesToAPageThatIsGoneAreRefusedAndReported) {
+  std::vector<uint64_t> lost;
+  memory_->OnLost([&](GuestAddress address) { lost.push_back(address.value); });
+  ::mprotect(memory_->regions()[0].host + kPage, kPage, PROT_NONE);
+  Bytes bytes(4);
+  uint16_t value = 0;
+  EXPECT_FALSE(memory_->Read(GuestAddress{kPage}, bytes));
+  EXPECT_FALSE(memory_->Write(GuestAddress{kPage + 4}, bytes));
+  EXPECT_FALSE(memory_->Fill(GuestAddress{kPage + 8}, 1, 4));
+  EXPECT_FALSE(memory_->LoadAcquire16(GuestAddress{kPage + 12}, &value));
+  EXPECT_FALSE(memory_->StoreRelease16(GuestAddress{kPage + 14}, value));
+  EXPECT_EQ(lost, (std::vector<uint64_t>{kPage, kPage + 4, kPage + 8, kPage + 12, kPage + 14}));
+}
+
 TEST(GuestMemoryLayoutTest, MemoryUpTo3GiBIsOneRegion) {
   const auto memory = *GuestMemory::Create(GuestMemory::kHoleStart);
   ASSERT_EQ(memory->regions().size(), 1);

@@ -1,0 +1,35 @@
+#include "snapshot/local_pager.h"
+
+#include <sys/mman.h>
+
+namespace mayfly {
+
+Result<std::unique_ptr<LocalPager>> LocalPager::Create(GuestMemory* memory, Userfaultfd::Mode mode,
+                                                       std::unique_ptr<PageSource> source,
+                                                       const FaultServerOptions& options) {
+  Userfaultfd uffd = TRY(Userfaultfd::Create(mode));
+  PagedRegions regions = PagedRegions::Of(*memory);
+  for (const PagedRegion& region : regions.regions()) {
+    TRY(uffd.Register(region.host, region.size));
+  }
+  memory->SetFilledOnTouch();
+  std::unique_ptr<LocalPager> pager(new LocalPager());
+  LocalPager* const self = pager.get();
+  pager->server_ = TRY(
+      FaultServer::Create({std::move(uffd), std::move(regions), std::move(source),
+                           [self](const Userfaultfd& descriptor, const Error& error,
+                                  uint64_t address) { self->Refuse(descriptor, error, address); }},
+                          options));
+  return pager;
+}
+
+void LocalPager::Refuse(const Userfaultfd& uffd, const Error& error, uint64_t address) {
+  SetFailed(error);
+  // Nothing may be there instead of the page. What fails below leaves a thread waiting; the
+  // machine's end is under way already.
+  ::mmap(reinterpret_cast<void*>(address), GuestMemory::kPageSize, PROT_NONE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  IgnoreFailure(uffd.Wake(address, GuestMemory::kPageSize));
+}
+
+}  // namespace mayfly
