@@ -58,7 +58,7 @@ void PrepareForFilters() {
 
 Result<void> ApplyFilter(ThreadKind kind) {
   EndThreadWithoutEpilogue();
-  TRY(Load(FilterProgram(kind), 0));
+  (void)TRY(Load(FilterProgram(kind), 0));
   return {};
 }
 
