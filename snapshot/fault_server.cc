@@ -67,13 +67,19 @@ void FaultServer::Loop() {
       wake_.Clear();
       pushing = true;
     }
-    if (events[0].revents != 0) {
-      const auto faults = resources_.uffd.Read();
-      CHECK(faults.has_value());
-      for (const Userfaultfd::Fault& fault : *faults) Answer(fault);
-    }
+    if (events[0].revents != 0 && !AnswerAll()) return;
     if (pushing) pushing = PushSome();
   }
+}
+
+bool FaultServer::AnswerAll() {
+  const auto faults = resources_.uffd.Read();
+  if (!faults) {
+    resources_.refuse(resources_.uffd, faults.error(), 0);
+    return false;
+  }
+  for (const Userfaultfd::Fault& fault : *faults) Answer(fault);
+  return true;
 }
 
 void FaultServer::Answer(const Userfaultfd::Fault& fault) {

@@ -29,12 +29,13 @@ struct FaultServerOptions {
 class FaultServer {
  public:
   // On the server's thread, for a page that cannot be filled; whoever waits for it goes on waiting.
+  // With an address of 0 for a descriptor that cannot be read any more, which is the last call.
   using Refuse = std::function<void(const Userfaultfd& uffd, const Error& error, uint64_t address)>;
 
   struct Resources {
     Userfaultfd uffd;
     PagedRegions regions;
-    std::unique_ptr<PageSource> source;
+    PageSource* source;  // Outlives the server.
     Refuse refuse;
   };
 
@@ -55,6 +56,8 @@ class FaultServer {
       : resources_(std::move(resources)), wake_(std::move(wake)), options_(options) {}
 
   void Loop();
+  // False if there is no use in going on.
+  bool AnswerAll();
   void Answer(const Userfaultfd::Fault& fault);
   // Fills `length` bytes at `offset` of the image; what no region has is left out.
   Result<void> Fill(uint64_t offset, uint64_t length);

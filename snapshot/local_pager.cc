@@ -13,10 +13,10 @@ Result<std::unique_ptr<LocalPager>> LocalPager::Create(GuestMemory* memory, User
     TRY(uffd.Register(region.host, region.size));
   }
   memory->SetFilledOnTouch();
-  std::unique_ptr<LocalPager> pager(new LocalPager());
+  std::unique_ptr<LocalPager> pager(new LocalPager(std::move(source)));
   LocalPager* const self = pager.get();
   pager->server_ = TRY(
-      FaultServer::Create({std::move(uffd), std::move(regions), std::move(source),
+      FaultServer::Create({std::move(uffd), std::move(regions), self->source_.get(),
                            [self](const Userfaultfd& descriptor, const Error& error,
                                   uint64_t address) { self->Refuse(descriptor, error, address); }},
                           options));
@@ -25,6 +25,7 @@ Result<std::unique_ptr<LocalPager>> LocalPager::Create(GuestMemory* memory, User
 
 void LocalPager::Refuse(const Userfaultfd& uffd, const Error& error, uint64_t address) {
   SetFailed(error);
+  if (address == 0) return;
   // Nothing may be there instead of the page. What fails below leaves a thread waiting; the
   // machine's end is under way already.
   ::mmap(reinterpret_cast<void*>(address), GuestMemory::kPageSize, PROT_NONE,

@@ -23,9 +23,10 @@ class LocalPager final : public Pager {
   [[nodiscard]] uint64_t fault_count() const override { return server_->fault_count(); }
 
  private:
-  LocalPager() = default;
+  explicit LocalPager(std::unique_ptr<PageSource> source) : source_(std::move(source)) {}
   void Refuse(const Userfaultfd& uffd, const Error& error, uint64_t address);
 
+  const std::unique_ptr<PageSource> source_;
   std::unique_ptr<FaultServer> server_;
 };
 

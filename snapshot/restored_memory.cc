@@ -56,9 +56,13 @@ Result<RestoredMemory> RestoreMapped(MemoryImage& image, const MemoryOptions& op
 Result<RestoredMemory> RestorePaged(std::unique_ptr<MemoryImage> image,
                                     const MemoryOptions& options) {
   auto memory = TRY(GuestMemory::Create(image->bytes()));
+  if (options.remote != nullptr) {
+    auto remote = TRY(RemotePager::Create(memory.get(), *options.remote));
+    return RestoredMemory{std::move(memory), std::move(remote)};
+  }
   const bool stamped = TRY(IsStamped(*image, options));
-  auto source = TRY(stamped ? MappedPages::Create(std::move(image))
-                            : CheckedPages::Create(std::move(image)));
+  auto source =
+      TRY(stamped ? MappedPages::Create(std::move(image)) : CheckedPages::Create(std::move(image)));
   auto pager = TRY(LocalPager::Create(memory.get(), Userfaultfd::Mode::kMissing, std::move(source),
                                       options.pager));
   if (options.working_set != nullptr) TRY(pager->PushAhead(*options.working_set));

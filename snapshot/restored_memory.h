@@ -8,6 +8,7 @@
 #include "snapshot/fault_server.h"
 #include "snapshot/memory_image.h"
 #include "snapshot/pager.h"
+#include "snapshot/remote_pager.h"
 #include "snapshot/verified_stamp.h"
 #include "snapshot/working_set.h"
 #include "vmm/memory/guest_memory.h"
@@ -30,6 +31,9 @@ struct MemoryOptions {
   Sha256Digest manifest{};                  // What the stamps are for.
   const WorkingSet* working_set = nullptr;  // May be null.
   FaultServerOptions pager{};
+  // For kUffd by a process of its own, which then checks and fills as it was told: nothing of the
+  // above is used. Null for a thread of this process.
+  const RemotePager::Options* remote = nullptr;
 };
 
 struct RestoredMemory {

@@ -1,11 +1,13 @@
 #include "snapshot/userfaultfd.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
+#include <string_view>
 
 #include "base/file.h"
 #include "vmm/memory/guest_memory.h"
@@ -71,12 +73,12 @@ Result<Userfaultfd> Userfaultfd::Create(Mode mode) {
 }
 
 Result<Userfaultfd> Userfaultfd::Adopt(UniqueFd fd) {
-  // A userfaultfd that has been through this already refuses it with EINVAL, which others do with
-  // ENOTTY.
-  uffdio_api api{};
-  api.api = UFFD_API;
-  if (::ioctl(fd.get(), UFFDIO_API, &api) == 0 || errno != EINVAL) {
-    return Fail(ErrorCode::kInvalidArgument, "the descriptor is no userfaultfd in use");
+  std::array<char, 64> name{};
+  const std::string link = fmt::format("/proc/self/fd/{}", fd.get());
+  const ssize_t size = ::readlink(link.c_str(), name.data(), name.size());
+  if (size < 0) return FailErrno("readlink " + link);
+  if (std::string_view(name.data(), static_cast<size_t>(size)) != "anon_inode:[userfaultfd]") {
+    return Fail(ErrorCode::kInvalidArgument, "the descriptor is no userfaultfd");
   }
   const int flags = ::fcntl(fd.get(), F_GETFL);
   if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0) return FailErrno("fcntl");

@@ -3,53 +3,13 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <future>
 
 #include "base/file.h"
-#include "snapshot/restored_memory.h"
-#include "snapshot/snapshot_directory.h"
 #include "snapshot/state_file.h"
-#include "tests/integration/machine_fixture.h"
-#include "vmm/machine/new_life.h"
+#include "tests/integration/snapshot_fixture.h"
 
 namespace mayfly {
 namespace {
-
-class SnapshotTest : public MachineFixture {
- protected:
-  // Boots the guest and waits, paused, where it rings its doorbell.
-  void RunToDoorbell(const std::string& command_line) {
-    auto machine = MachineBuilder(ConfigFor("lives", command_line), nullptr).Boot();
-    ASSERT_TRUE(machine) << machine.error().message();
-    machine_ = std::move(*machine);
-    GoToDoorbell();
-  }
-
-  void GoToDoorbell() {
-    std::promise<void> rung;
-    machine_->OnDoorbell([&] { rung.set_value(); });
-    machine_->Resume();
-    rung.get_future().wait();
-    machine_->Pause();
-  }
-
-  std::unique_ptr<GuestMemory> CopyOfMemory() {
-    auto copy = GuestMemory::Create(machine_->memory().size()).value();
-    std::vector<uint8_t> bytes(copy->size());
-    EXPECT_TRUE(machine_->memory().Read(GuestAddress{0}, bytes));
-    EXPECT_TRUE(copy->Write(GuestAddress{0}, bytes));
-    return copy;
-  }
-
-  void Restore(MachineState state, RestoredMemory memory) {
-    auto machine =
-        MachineBuilder(ConfigFor("", ""), nullptr).Restore(std::move(state), std::move(memory));
-    ASSERT_TRUE(machine) << machine.error().message();
-    machine_ = std::move(*machine);
-  }
-
-  void BeginLife() { ASSERT_TRUE(machine_->SetRestorePage(NewLife().value())); }
-};
 
 TEST_F(SnapshotTest, AMachineGoesOnInAnotherWhereItRangItsDoorbell) {
   RunToDoorbell("1 1");
@@ -91,35 +51,6 @@ TEST_F(SnapshotTest, StateSurvivesItsFile) {
 
   EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
 }
-
-// A snapshot directory of a guest that keeps 4 MiB and has one life to go.
-class SnapshotDirectoryTest : public SnapshotTest {
- protected:
-  void SetUp() override {
-    SnapshotTest::SetUp();
-    if (IsSkipped()) return;
-    RunToDoorbell("1 4");
-    const auto written = WriteSnapshot(PathFor("snap"), Manifest{}, machine_->Save().value(),
-                                       machine_->memory(), nullptr);
-    ASSERT_TRUE(written) << written.error().message();
-    machine_.reset();
-  }
-
-  void RestoreFrom(const MemoryOptions& options) {
-    auto snapshot = Snapshot::Open(PathFor("snap"));
-    ASSERT_TRUE(snapshot) << snapshot.error().message();
-    auto memory = RestoreMemory(snapshot->TakeMemory(), options);
-    ASSERT_TRUE(memory) << memory.error().message();
-    Restore(snapshot->TakeState(), std::move(*memory));
-    BeginLife();
-  }
-
-  void ExpectALife() {
-    machine_->Resume();
-    EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
-    EXPECT_EQ(output(), "life 0000000000000001\nPASSED\n");
-  }
-};
 
 TEST_F(SnapshotDirectoryTest, RestoresByMapping) {
   RestoreFrom({MemoryWay::kMap});

@@ -13,12 +13,31 @@ namespace mayfly {
 namespace {
 
 constexpr uint64_t kMostRepeats = 1'000'000;
+// Below, a busy host would be taken for a stalled pager.
+constexpr uint64_t kLeastPagerTimeoutMs = 100;
+constexpr uint64_t kMostPagerTimeoutMs = 3'600'000;
 
 constexpr char kExamples[] =
     "Examples:\n"
     "  mayfly invoke hello.snap --event '{\"name\":\"Ada\"}'\n"
     "  mayfly invoke hello.snap --memory uffd --record\n"
     "  mayfly invoke hello.snap --event @event.json --json\n";
+
+Result<void> PrepareRemotePager(const InvokeArguments& arguments, RestoreOptions& options) {
+  if (arguments.pager.empty()) return {};
+  TRY(WithContext(CheckSocketPath(arguments.pager), "--pager"));
+  if (options.memory != FillMemory::kUffd) {
+    return Fail(ErrorCode::kInvalidArgument, "--pager: needs --memory uffd");
+  }
+  if (arguments.record) {
+    return Fail(ErrorCode::kInvalidArgument, "--record: not with --pager, which sees the faults");
+  }
+  options.pager = arguments.pager;
+  options.pager_timeout_ms = static_cast<uint32_t>(TRY(WithContext(
+      ParseDurationMs(arguments.pager_timeout, kLeastPagerTimeoutMs, kMostPagerTimeoutMs),
+      "--pager-timeout")));
+  return {};
+}
 
 }  // namespace
 
@@ -38,6 +57,13 @@ void AddInvokeCommand(CLI::App& app, InvokeArguments& arguments) {
       ->add_option("--memory", arguments.memory,
                    "How memory is filled: mapped from the file, by page faults, or at once")
       ->type_name("map|uffd|eager")
+      ->capture_default_str();
+  command
+      ->add_option("--pager", arguments.pager,
+                   "Have the process that listens there fill it (uffd; mayfly pager is one)")
+      ->type_name("SOCKET");
+  command->add_option("--pager-timeout", arguments.pager_timeout, "How long it may take for a page")
+      ->type_name("TIME")
       ->capture_default_str();
   command->add_option("--timeout", arguments.timeout, "For one invocation, such as 3s or 500ms")
       ->type_name("TIME");
@@ -83,6 +109,7 @@ Result<RestoreOptions> PrepareInvoke(const InvokeArguments& arguments) {
   if (arguments.record && options.memory != FillMemory::kUffd) {
     return Fail(ErrorCode::kInvalidArgument, "--record: needs --memory uffd");
   }
+  TRY(PrepareRemotePager(arguments, options));
   options.record = arguments.record;
   options.use_working_set = !arguments.no_working_set && !arguments.record;
   options.unverified = arguments.unverified;

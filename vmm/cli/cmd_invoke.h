@@ -22,6 +22,8 @@ struct InvokeArguments {
   std::string image;
   std::vector<std::string> nets;
   std::string metrics;
+  std::string pager;
+  std::string pager_timeout = "2s";
   bool json = false;
   bool console = false;
   bool unverified = false;

@@ -33,6 +33,7 @@ class Parser {
     AddRunCommand(app_, run_);
     AddSnapshotCommand(app_, snapshot_);
     AddInvokeCommand(app_, invoke_);
+    AddPagerCommand(app_, pager_);
     AddVmCommand(app_, vm_);
     AddNetCommand(app_, net_);
     AddBenchCommand(app_, bench_);
@@ -54,6 +55,7 @@ class Parser {
     if (app_.got_subcommand("run")) return run_;
     if (app_.got_subcommand("snapshot")) return snapshot_;
     if (app_.got_subcommand("invoke")) return invoke_;
+    if (app_.got_subcommand("pager")) return pager_;
     if (app_.got_subcommand("vm")) return vm_;
     if (app_.got_subcommand("net")) return net_;
     if (app_.got_subcommand("bench")) return bench_;
@@ -77,6 +79,7 @@ class Parser {
   RunArguments run_;
   SnapshotArguments snapshot_;
   InvokeArguments invoke_;
+  PagerArguments pager_;
   VmArguments vm_;
   NetArguments net_;
   BenchArguments bench_;

@@ -10,6 +10,7 @@
 #include "vmm/cli/cmd_doctor.h"
 #include "vmm/cli/cmd_invoke.h"
 #include "vmm/cli/cmd_net.h"
+#include "vmm/cli/cmd_pager.h"
 #include "vmm/cli/cmd_run.h"
 #include "vmm/cli/cmd_snapshot.h"
 #include "vmm/cli/cmd_version.h"
@@ -23,7 +24,7 @@ struct HelpText {
 };
 
 using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments,
-                             SnapshotArguments, InvokeArguments, VmArguments, NetArguments,
+                             SnapshotArguments, InvokeArguments, PagerArguments, VmArguments, NetArguments,
                              BenchArguments, VersionArguments>;
 
 // Splits the arguments behind the program's name into a subcommand and its options. The values of

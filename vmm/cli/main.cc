@@ -7,6 +7,7 @@
 #include "vmm/cli/run_bench.h"
 #include "vmm/cli/run_function.h"
 #include "vmm/cli/run_machine.h"
+#include "vmm/cli/run_pager.h"
 #include "vmm/cli/run_restore.h"
 #include "vmm/cli/run_snapshot.h"
 #include "vmm/cli/snapshot_reports.h"
@@ -39,6 +40,10 @@ struct Execute {
   int operator()(const InvokeArguments& arguments) const {
     const auto options = PrepareInvoke(arguments);
     return options ? RunRestore(*options) : ReportError(options.error());
+  }
+  int operator()(const PagerArguments& arguments) const {
+    const auto options = PreparePager(arguments);
+    return options ? RunPager(*options) : ReportError(options.error());
   }
   int operator()(const VmArguments& arguments) const {
     const auto options = PrepareVm(arguments);

@@ -40,10 +40,10 @@ Result<FunctionImage> OpenImage(const Manifest& manifest, const std::string& els
   FunctionImage image =
       TRY(FunctionImage::Open(elsewhere.empty() ? manifest.disks[0].path : elsewhere));
   if (image.layout().image_digest != manifest.function->image_digest) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: its digest is {}, the snapshot was made with {}", image.path(),
-                            ToHex(image.layout().image_digest),
-                            ToHex(manifest.function->image_digest)));
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: its digest is {}, the snapshot was made with {}", image.path(),
+                    ToHex(image.layout().image_digest), ToHex(manifest.function->image_digest)));
   }
   return image;
 }
@@ -116,14 +116,19 @@ class RestoreRun {
     std::optional<WorkingSet> working_set;
     if (options_.use_working_set) working_set = TRY(snapshot.ReadWorkingSet());
     if (working_set) memory.working_set = &*working_set;
+    RemotePager::Options remote;
+    if (!options_.pager.empty()) {
+      remote = {options_.pager, std::chrono::milliseconds(options_.pager_timeout_ms),
+                ToHex(snapshot.manifest_digest())};
+      memory.remote = &remote;
+    }
     memory.pager.record = options_.record;
     if (options_.record) memory.pager.run_bytes = GuestMemory::kPageSize;
     return RestoreMemory(snapshot.TakeMemory(), memory);
   }
 
   int Record(const FunctionMachine& machine) const {
-    const Result<void> written =
-        WriteWorkingSet(options_.directory, machine.pager()->TakeRecord());
+    const Result<void> written = WriteWorkingSet(options_.directory, machine.pager()->TakeRecord());
     return written ? 0 : ReportError(written.error());
   }
 

@@ -76,6 +76,8 @@ void Machine::OnDoorbell(std::function<void()> rung) {
 
 Result<void> Machine::SetRestorePage(const RestorePage& page) {
   if (parts_.memory->WriteValue(layout::kRestorePage, page)) return {};
+  // The page may have become one that cannot be had.
+  if (const auto end = parts_.end->Get()) return Fail(ErrorCode::kHost, end->detail);
   return Fail(ErrorCode::kInvalidArgument, "guest memory has no restore page");
 }
 
