@@ -1,25 +1,11 @@
 #include "snapshot/restored_memory.h"
 
-#include <fmt/format.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#include <algorithm>
-
-#include "base/file.h"
+#include "snapshot/fill_memory.h"
 #include "snapshot/local_pager.h"
 #include "snapshot/page_source.h"
 
 namespace mayfly {
 namespace {
-
-constexpr uint64_t kPage = GuestMemory::kPageSize;
-
-Result<bool> IsStamped(const MemoryImage& image, const MemoryOptions& options) {
-  if (options.unverified) return true;
-  if (options.stamps == nullptr) return false;
-  return options.stamps->Has(TRY(VerifiedStamps::StampOf(image.fd(), options.manifest)));
-}
 
 Result<void> CheckOnce(MemoryImage& image, const MemoryOptions& options) {
   if (options.unverified) return {};
@@ -30,26 +16,10 @@ Result<void> CheckOnce(MemoryImage& image, const MemoryOptions& options) {
   return options.stamps->Add(stamp);
 }
 
-GuestAddress AddressOf(const GuestMemory& memory, uint64_t offset) {
-  for (const MemoryRegion& region : memory.regions()) {
-    if (offset < region.size) return region.start + offset;
-    offset -= region.size;
-  }
-  return GuestAddress{~0ULL};
-}
-
-// All of it before KVM knows the memory: populated beside the guest, each page that is made
-// writable would be taken away from the guest once more.
-void Populate(const GuestMemory& memory, const WorkingSet& set) {
-  for (const WorkingSetRun& run : set.runs) {
-    memory.Populate(AddressOf(memory, run.page * kPage), run.count * kPage, run.written);
-  }
-}
-
 Result<RestoredMemory> RestoreMapped(MemoryImage& image, const MemoryOptions& options) {
   TRY(CheckOnce(image, options));
   auto memory = TRY(GuestMemory::MapPrivate(image.bytes(), image.fd()));
-  if (options.working_set != nullptr) Populate(*memory, *options.working_set);
+  if (options.working_set != nullptr) PopulateAhead(*memory, *options.working_set);
   return RestoredMemory{std::move(memory), nullptr};
 }
 
@@ -69,32 +39,6 @@ Result<RestoredMemory> RestorePaged(std::unique_ptr<MemoryImage> image,
   return RestoredMemory{std::move(memory), std::move(pager)};
 }
 
-// Straight into guest memory, holes left out.
-Result<void> ReadData(const MemoryImage& image, const GuestMemory& memory) {
-  uint64_t offset = 0;
-  for (const MemoryRegion& region : memory.regions()) {
-    uint64_t at = 0;
-    while (at < region.size) {
-      const off_t data = ::lseek(image.fd(), static_cast<off_t>(offset + at), SEEK_DATA);
-      if (data < 0 && errno == ENXIO) return {};
-      if (data < 0) return FailErrno("memory: lseek(SEEK_DATA)");
-      at = static_cast<uint64_t>(data) - offset;
-      if (at >= region.size) break;
-      const off_t hole = ::lseek(image.fd(), data, SEEK_HOLE);
-      if (hole < 0) return FailErrno("memory: lseek(SEEK_HOLE)");
-      const uint64_t end = std::min(static_cast<uint64_t>(hole) - offset, region.size);
-      const iovec to = memory.Iovec(region.start + at, end - at);
-      const ssize_t count = ::preadv(image.fd(), &to, 1, data);
-      if (count < 0 && errno == EINTR) continue;
-      if (count < 0) return FailErrno("read memory");
-      if (count == 0) return Fail(ErrorCode::kCorrupt, "memory: the file has become shorter");
-      at += static_cast<uint64_t>(count);
-    }
-    offset += region.size;
-  }
-  return {};
-}
-
 Result<void> ReadChecked(MemoryImage& image, const GuestMemory& memory) {
   return image.ForEachCheckedChunk(
       [&](uint64_t offset, std::span<const uint8_t> contents) -> Result<void> {
@@ -106,7 +50,7 @@ Result<void> ReadChecked(MemoryImage& image, const GuestMemory& memory) {
 Result<RestoredMemory> RestoreEagerly(MemoryImage& image, const MemoryOptions& options) {
   auto memory = TRY(GuestMemory::Create(image.bytes()));
   const bool stamped = TRY(IsStamped(image, options));
-  TRY(stamped ? ReadData(image, *memory) : ReadChecked(image, *memory));
+  TRY(stamped ? ReadMemoryFile(image.fd(), *memory) : ReadChecked(image, *memory));
   return RestoredMemory{std::move(memory), nullptr};
 }
 
