@@ -41,6 +41,38 @@ TEST_F(BenchTest, AWorkingSetThatIsFilledAheadSparesThePagersFaults) {
   EXPECT_EQ(rows[2]["faults"]["p50"].GetDouble(), 0);
 }
 
+TEST_F(BenchTest, ThePageNeedsNothingFromElsewhere) {
+  const std::string page = PathFor("restore.html");
+  ASSERT_EQ(Rows({"--way", "map", "--html", page}).Size(), 1u);
+  const std::string html = Contents(page);
+  EXPECT_EQ(html.find("<!doctype html>"), 0u);
+  EXPECT_NE(html.find("128 MiB, map"), std::string::npos);
+  EXPECT_EQ(html.find(" src="), std::string::npos);
+  EXPECT_EQ(html.find("<link"), std::string::npos);
+  EXPECT_EQ(FilesLeft(), 1u);
+}
+
+TEST_F(BenchTest, ABrowserDrawsEveryChartOfThePage) {
+  if (RunProgram({"sh", "-c", "command -v chromium"}).status != 0) {
+    GTEST_SKIP() << "there is no chromium (scripts/setup --dev installs it)";
+  }
+  const std::string page = PathFor("restore.html");
+  ASSERT_EQ(Rows({"--way", "map", "--way", "uffd", "--html", page}).Size(), 2u);
+  const ProgramResult shown =
+      RunProgram({"chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                  "--user-data-dir=" + PathFor("profile"), "--dump-dom", "file://" + page});
+  // The script says how many there are when it has come to its end: the time line, and one a row.
+  EXPECT_NE(shown.out.find("data-charts=\"3\""), std::string::npos) << shown.err;
+  EXPECT_NE(shown.out.find("<h3>128 MiB, uffd</h3>"), std::string::npos);
+}
+
+TEST_F(BenchTest, APageThatCannotBeWrittenIsAnErrorBeforeAnythingIsMeasured) {
+  const ProgramResult result =
+      Mayfly({"bench", "restore", "--html", PathFor("nowhere/restore.html")});
+  ExpectError(result, 4, "--html");
+}
+
 TEST_F(BenchTest, AnUnknownWayIsRefusedByName) {
   const ProgramResult result = Mayfly({"bench", "restore", "--way", "magic"});
   EXPECT_EQ(result.status, 2);

@@ -11,14 +11,6 @@ namespace {
 
 using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
 
-// The value that a `share` of the values do not exceed.
-double Percentile(std::vector<double> values, double share) {
-  if (values.empty()) return 0;
-  const auto rank = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
-  std::ranges::nth_element(values, values.begin() + static_cast<ptrdiff_t>(rank));
-  return values[rank];
-}
-
 double Median(const std::vector<double>& values) { return Percentile(values, 0.5); }
 
 void PutPercentiles(Writer& writer, const char* key, const std::vector<double>& values) {
@@ -32,6 +24,13 @@ void PutPercentiles(Writer& writer, const char* key, const std::vector<double>& 
 }
 
 }  // namespace
+
+double Percentile(std::vector<double> values, double share) {
+  if (values.empty()) return 0;
+  const auto rank = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  std::ranges::nth_element(values, values.begin() + static_cast<ptrdiff_t>(rank));
+  return values[rank];
+}
 
 std::string NameOf(const RestoreCase& what) {
   std::string name = "map";

@@ -11,6 +11,9 @@ namespace mayfly {
 // "map", "uffd" or "eager"; with "-lazy" if the working set waits for its faults.
 std::string NameOf(const RestoreCase& what);
 
+// The value that a `share` of the values do not exceed; 0 of none.
+double Percentile(std::vector<double> values, double share);
+
 // The table that `mayfly bench restore` prints, and its rows as JSON: docs/bench.md.
 std::string RestoreTable(const std::vector<RestoreRow>& rows);
 std::string RestoreJson(const std::vector<RestoreRow>& rows);

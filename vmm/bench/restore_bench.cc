@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/temp_dir.h"
 #include "snapshot/snapshot_directory.h"
 #include "vmm/bench/bench_guest.h"
@@ -52,11 +54,13 @@ class Case {
     const GuestTimes floor = TRY(Floor(nullptr));
     row.floor_us.push_back(Microseconds(floor.first_instruction));
     double faults = 0;
-    GuestTimes times = TRY(Restore(false, &faults));
+    RestorePhases phases;
+    GuestTimes times = TRY(Restore(false, &faults, &phases));
     row.first_instruction_us.push_back(Microseconds(times.first_instruction));
+    row.phases.push_back(phases);
     const GuestTimes filled = TRY(Floor(&working_set_));
     row.working_set_floor_us.push_back(Microseconds(filled.working_set));
-    if (what_.ahead) times = TRY(Restore(true, &faults));
+    if (what_.ahead) times = TRY(Restore(true, &faults, &phases));
     row.working_set_us.push_back(Microseconds(times.working_set));
     row.faults.push_back(faults);
     return {};
@@ -70,10 +74,11 @@ class Case {
     return MeasureFloor(what_, state, memory->fd(), working_set);
   }
 
-  Result<GuestTimes> Restore(bool ahead, double* faults) {
+  Result<GuestTimes> Restore(bool ahead, double* faults, RestorePhases* phases) {
     GuestMarks marks;
     const auto start = Clock::now();
     Snapshot snapshot = TRY(Snapshot::Open(directory_));
+    const auto opened = Clock::now();
     MemoryOptions options;
     options.way = what_.way;
     options.stamps = stamps_;
@@ -81,14 +86,23 @@ class Case {
     options.pager.run_bytes = what_.run_bytes;
     if (ahead) options.working_set = &working_set_;
     RestoredMemory memory = TRY(RestoreMemory(snapshot.TakeMemory(), options));
+    const auto filled = Clock::now();
     const auto machine = TRY(
         MachineBuilder(MachineConfig{}, nullptr).Restore(snapshot.TakeState(), std::move(memory)));
+    const auto built = Clock::now();
     machine->OnMark([&marks](uint32_t mark) { marks.Note(mark); });
     machine->OnDoorbell([] {});
     const RestorePage life = TRY(NewLife());
     TRY(machine->SetRestorePage(life));
     machine->Resume();
+    const auto resumed = Clock::now();
     const GuestTimes times = TRY(marks.WaitDone(start));
+    // The guest may be there before Resume() returns.
+    const auto entered = std::max(start + times.first_instruction, built);
+    const auto going = std::min(resumed, entered);
+    *phases = {Microseconds(opened - start), Microseconds(filled - opened),
+               Microseconds(built - filled), Microseconds(going - built),
+               Microseconds(entered - going)};
     *faults =
         machine->pager() != nullptr ? static_cast<double>(machine->pager()->fault_count()) : 0;
     return times;
@@ -118,7 +132,7 @@ Result<std::vector<RestoreRow>> RunRestoreBench(const std::vector<RestoreCase>& 
     Case one(what, snapshot, &stamps);
     RestoreRow warm_up;
     TRY(one.RunOnce(warm_up));
-    RestoreRow row{what, {}, {}, {}, {}, {}};
+    RestoreRow row{what, {}, {}, {}, {}, {}, {}};
     for (uint32_t run = 0; run < options.runs; ++run) TRY(one.RunOnce(row));
     if (options.on_row) options.on_row(row);
     rows.push_back(std::move(row));

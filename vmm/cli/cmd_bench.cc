@@ -27,6 +27,7 @@ constexpr std::array<std::string_view, 6> kWays{"map",      "uffd",      "eager"
 constexpr char kExamples[] =
     "Examples:\n"
     "  mayfly bench restore\n"
+    "  mayfly bench restore --html restore.html\n"
     "  mayfly bench restore --memory 256M --way map --way uffd --runs 1000 --json\n"
     "\n"
     "Times are in microseconds from the call that restores; docs/bench.md says what is in them.\n";
@@ -79,6 +80,7 @@ Result<void> PrepareRestore(const BenchArguments& arguments, BenchOptions& optio
           : arguments.ways;
   for (const std::string& way : ways) options.ways.push_back(TRY(ParseWay(way)));
   options.guest = TRY(FindGuest(arguments.guest_directory, "restore-guest"));
+  options.html = arguments.html;
   return {};
 }
 
@@ -109,6 +111,8 @@ void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
   restore->add_option("--working-set", arguments.working_set, "What the guest touches, in MiB")
       ->type_name("MIB")
       ->capture_default_str();
+  restore->add_option("--html", arguments.html, "Write a page with charts there, too")
+      ->type_name("FILE");
   AddCommonOptions(*restore, arguments);
   restore->footer(kExamples);
   CLI::App* faults = command->add_subcommand(

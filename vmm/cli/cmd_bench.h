@@ -21,6 +21,7 @@ struct BenchArguments {
   std::string runs = "200";
   std::string pages = "2048";
   std::string guest_directory;
+  std::string html;
   bool json = false;
 };
 
@@ -32,6 +33,7 @@ struct BenchOptions {
   uint32_t runs = 200;
   uint32_t pages = 2048;
   std::string guest;
+  std::string html;  // The file for the page; empty: none.
   bool json = false;
 };
 

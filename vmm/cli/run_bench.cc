@@ -1,14 +1,21 @@
 #include "vmm/cli/run_bench.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <thread>
 
 #include "base/file.h"
+#include "vmm/bench/bench_page.h"
 #include "vmm/bench/bench_report.h"
 #include "vmm/bench/restore_bench.h"
 #include "vmm/cli/output.h"
+#include "vmm/cli/snapshot_reports.h"
 
 namespace mayfly {
 namespace {
@@ -52,7 +59,53 @@ Result<std::string> MeasureFaults(const BenchOptions& options) {
   return options.json ? FaultJson(rows) : FaultTable(rows);
 }
 
+// A file that is there whole or not at all. Opened before anything is measured for nothing.
+class PageFile {
+ public:
+  static Result<PageFile> Create(const std::string& path) {
+    std::string temporary = fmt::format("{}.{}.new", path, ::getpid());
+    UniqueFd file =
+        TRY(WithContext(OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0644), "--html"));
+    return PageFile(path, std::move(temporary), std::move(file));
+  }
+  PageFile(PageFile&&) = default;
+  PageFile& operator=(PageFile&&) = delete;
+  ~PageFile() {
+    if (file_.valid()) ::unlink(temporary_.c_str());
+  }
+
+  Result<void> Write(const std::string& html) {
+    TRY(WriteAll(file_.get(), AsBytes(html), path_));
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) return FailErrno("rename " + temporary_);
+    file_.Reset();
+    return {};
+  }
+
+ private:
+  PageFile(std::string path, std::string temporary, UniqueFd file)
+      : path_(std::move(path)), temporary_(std::move(temporary)), file_(std::move(file)) {}
+
+  std::string path_;
+  std::string temporary_;
+  UniqueFd file_;
+};
+
+MachineFacts FactsOfThisMachine() {
+  utsname system{};
+  ::uname(&system);
+  return {{"processor", HostCpuName()},
+          {"processors", std::to_string(std::thread::hardware_concurrency())},
+          {"kernel", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
+          {"memory", fmt::format("{} MiB", (static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                                            static_cast<uint64_t>(::sysconf(_SC_PAGE_SIZE))) >>
+                                               20)},
+          {"page cache", "warm"},
+          {"mayfly", MAYFLY_VERSION}};
+}
+
 Result<std::string> MeasureRestores(const BenchOptions& options) {
+  std::optional<PageFile> page;
+  if (!options.html.empty()) page.emplace(TRY(PageFile::Create(options.html)));
   std::vector<RestoreCase> cases;
   for (const uint32_t memory : options.memories_mib) {
     for (const std::string& way : options.ways) cases.push_back(CaseOf(options, memory, way));
@@ -66,6 +119,7 @@ Result<std::string> MeasureRestores(const BenchOptions& options) {
                    fmt::format("{} MiB, {}", row.what.memory_mib, NameOf(row.what)));
   };
   const std::vector<RestoreRow> rows = TRY(RunRestoreBench(cases, bench));
+  if (page) TRY(page->Write(RestorePageHtml(rows, FactsOfThisMachine())));
   return options.json ? RestoreJson(rows) : RestoreTable(rows);
 }
 
