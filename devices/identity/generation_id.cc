@@ -3,7 +3,6 @@
 #include <sys/random.h>
 
 #include "base/arithmetic.h"
-#include "base/check.h"
 
 namespace mayfly {
 
@@ -30,7 +29,8 @@ Result<std::unique_ptr<GenerationId>> GenerationId::Create(const Resources& reso
 void GenerationId::Set(const GenerationGuid& guid) {
   MutexLock lock(mutex_);
   guid_ = guid;
-  CHECK(resources_.memory->Write(resources_.address, guid));
+  // A page that is lost ends the machine: there is nobody to be told.
+  if (!resources_.memory->Write(resources_.address, guid)) return;
   resources_.interrupt->Raise();
 }
 

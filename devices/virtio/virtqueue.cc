@@ -58,7 +58,7 @@ Result<void> CheckPlace(const GuestMemory& memory, std::string_view what, uint64
 }
 
 // Calls `part(buffer's address, length)` for the pieces of [offset, offset + length) and returns
-// their sum, which is less than `length` where the buffers end.
+// their sum, which is less than `length` where the buffers end, or where `part` returns false.
 template <class Function>
 size_t ForEachPart(std::span<const GuestBuffer> buffers, size_t offset, size_t length,
                    Function part) {
@@ -70,7 +70,7 @@ size_t ForEachPart(std::span<const GuestBuffer> buffers, size_t offset, size_t l
       continue;
     }
     const size_t count = std::min(buffer.length - offset, length - done);
-    part(buffer.address + offset, count);
+    if (!part(buffer.address + offset, count)) break;
     done += count;
     offset = 0;
   }
@@ -83,6 +83,7 @@ std::vector<iovec> Iovecs(const GuestMemory& memory, std::span<const GuestBuffer
   iovecs.reserve(buffers.size());
   ForEachPart(buffers, offset, length, [&](GuestAddress address, size_t count) {
     iovecs.push_back(memory.Iovec(address, count));
+    return true;
   });
   return iovecs;
 }
@@ -92,16 +93,18 @@ std::vector<iovec> Iovecs(const GuestMemory& memory, std::span<const GuestBuffer
 size_t DescriptorChain::CopyFrom(const GuestMemory& memory, size_t offset,
                                  std::span<uint8_t> out) const {
   return ForEachPart(readable(), offset, out.size(), [&](GuestAddress address, size_t count) {
-    CHECK(memory.Read(address, out.first(count)));
+    if (!memory.Read(address, out.first(count))) return false;
     out = out.subspan(count);
+    return true;
   });
 }
 
 size_t DescriptorChain::CopyTo(const GuestMemory& memory, size_t offset,
                                std::span<const uint8_t> bytes) const {
   return ForEachPart(writable(), offset, bytes.size(), [&](GuestAddress address, size_t count) {
-    CHECK(memory.Write(address, bytes.first(count)));
+    if (!memory.Write(address, bytes.first(count))) return false;
     bytes = bytes.subspan(count);
+    return true;
   });
 }
 
@@ -138,15 +141,20 @@ std::optional<DescriptorChain> Virtqueue::Pop(WhenEmpty when_empty) {
     if (broken_ || !event_index_ || when_empty == WhenEmpty::kStayQuiet) return std::nullopt;
     // Ask to be kicked for the next chain, then look once more (2.7.10): the fence makes sure that
     // either we see a chain that was added meanwhile, or its driver sees our wish.
-    CHECK(memory_->StoreRelease16(GuestAddress{state_.used_ring} + UsedEnd(state_.size),
-                                  state_.next_avail));
+    if (!memory_->StoreRelease16(GuestAddress{state_.used_ring} + UsedEnd(state_.size),
+                                 state_.next_avail)) {
+      Break();
+      return std::nullopt;
+    }
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (CountAvailable() == 0) return std::nullopt;
   }
   const uint64_t slot = state_.next_avail % state_.size;
   uint16_t head = 0;
-  CHECK(memory_->ReadValue(GuestAddress{state_.avail_ring} + (kRingEntries + 2 * slot), &head));
-  auto chain = ReadChain(head);
+  std::optional<DescriptorChain> chain;
+  if (memory_->ReadValue(GuestAddress{state_.avail_ring} + (kRingEntries + 2 * slot), &head)) {
+    chain = ReadChain(head);
+  }
   if (!chain) {
     Break();
     return std::nullopt;
@@ -157,9 +165,9 @@ std::optional<DescriptorChain> Virtqueue::Pop(WhenEmpty when_empty) {
 
 uint16_t Virtqueue::CountAvailable() {
   uint16_t index = 0;
-  CHECK(memory_->LoadAcquire16(GuestAddress{state_.avail_ring} + kRingIndex, &index));
+  const bool there = memory_->LoadAcquire16(GuestAddress{state_.avail_ring} + kRingIndex, &index);
   const auto count = static_cast<uint16_t>(index - state_.next_avail);
-  if (count <= state_.size) return count;
+  if (there && count <= state_.size) return count;
   // More chains than descriptors, or an index that went backwards.
   Break();
   return 0;
@@ -178,8 +186,11 @@ std::optional<DescriptorChain> Virtqueue::ReadChain(uint16_t head) const {
   for (uint16_t i = 0; i < state_.size; ++i) {
     if (index >= state_.size) return std::nullopt;
     Descriptor descriptor{};
-    CHECK(memory_->ReadValue(
-        GuestAddress{state_.descriptor_table} + sizeof(Descriptor) * uint64_t{index}, &descriptor));
+    if (!memory_->ReadValue(
+            GuestAddress{state_.descriptor_table} + sizeof(Descriptor) * uint64_t{index},
+            &descriptor)) {
+      return std::nullopt;
+    }
     const GuestBuffer buffer{GuestAddress{descriptor.address}, descriptor.length};
     const bool writable = (descriptor.flags & kDescriptorWrite) != 0;
     total += buffer.length;  // At most 2^16 times 2^32.
@@ -218,8 +229,11 @@ void Virtqueue::AddUsed(const DescriptorChain& chain, uint32_t written) {
   if (broken_) return;
   const uint64_t slot = state_.next_used % state_.size;
   const UsedElement element{chain.head(), written};
-  CHECK(memory_->WriteValue(
-      GuestAddress{state_.used_ring} + (kRingEntries + sizeof(UsedElement) * slot), element));
+  if (!memory_->WriteValue(
+          GuestAddress{state_.used_ring} + (kRingEntries + sizeof(UsedElement) * slot), element)) {
+    Break();
+    return;
+  }
   ++state_.next_used;
   // Once around the whole index without a Notify(): it can no longer tell old from new.
   if (state_.next_used == state_.signalled_used) state_.signalled_used_valid = false;
@@ -227,7 +241,9 @@ void Virtqueue::AddUsed(const DescriptorChain& chain, uint32_t written) {
 
 void Virtqueue::PublishUsed() {
   if (broken_) return;
-  CHECK(memory_->StoreRelease16(GuestAddress{state_.used_ring} + kRingIndex, state_.next_used));
+  if (!memory_->StoreRelease16(GuestAddress{state_.used_ring} + kRingIndex, state_.next_used)) {
+    Break();
+  }
 }
 
 void Virtqueue::Notify() {
@@ -242,13 +258,19 @@ void Virtqueue::Notify() {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (!event_index_) {
     uint16_t flags = 0;
-    CHECK(memory_->LoadAcquire16(GuestAddress{state_.avail_ring} + kRingFlags, &flags));
+    if (!memory_->LoadAcquire16(GuestAddress{state_.avail_ring} + kRingFlags, &flags)) {
+      Break();
+      return;
+    }
     if ((flags & kAvailNoInterrupt) == 0) events_->UsedBuffers();
     return;
   }
   uint16_t used_event = 0;
-  CHECK(
-      memory_->LoadAcquire16(GuestAddress{state_.avail_ring} + AvailEnd(state_.size), &used_event));
+  if (!memory_->LoadAcquire16(GuestAddress{state_.avail_ring} + AvailEnd(state_.size),
+                              &used_event)) {
+    Break();
+    return;
+  }
   // True if used_event is among the elements added since the last time, modulo 2^16 (2.7.7.2).
   const bool passed =
       static_cast<uint16_t>(new_used - used_event - 1) < static_cast<uint16_t>(new_used - old_used);

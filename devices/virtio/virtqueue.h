@@ -53,7 +53,7 @@ class DescriptorChain {
 
   // Copies across buffer boundaries, whatever the framing (2.7.4.1): up to out.size() bytes of the
   // readable part from `offset`, or bytes.size() bytes into the writable part at `offset`. Returns
-  // how many bytes were there to copy.
+  // how many bytes were there to copy; fewer if GuestMemory has lost a page.
   size_t CopyFrom(const GuestMemory& memory, size_t offset, std::span<uint8_t> out) const;
   size_t CopyTo(const GuestMemory& memory, size_t offset, std::span<const uint8_t> bytes) const;
 
@@ -106,7 +106,7 @@ enum class WhenEmpty {
 
 // The device's end of a split virtqueue (virtio 1.2, section 2.7). No indirect descriptors. Not
 // synchronised: it belongs to its device, which calls it under its own mutex. `memory` and `events`
-// must outlive it.
+// must outlive it. If GuestMemory has lost a page of its rings, which ends the machine, it is broken.
 class Virtqueue {
  public:
   // Fails if the size is not a power of two up to `max_size`, an address is not aligned (16, 2, 4),

@@ -1,7 +1,8 @@
 #include "vmm/control/control_channel.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "vmm/memory/guarded_access.h"
 
 namespace mayfly {
 
@@ -99,6 +100,11 @@ void ControlChannel::CloseLocked(const std::string& reason) {
   changed_.notify_all();
 }
 
+std::unexpected<Error> ControlChannel::Lose() {
+  CloseLocked("a page of the guest's memory is gone");
+  return Fail(ErrorCode::kGuest, *closed_);
+}
+
 Result<size_t> ControlChannel::ReadForGuest(std::span<const iovec> to) {
   MutexLock lock(mutex_);
   size_t total = 0;
@@ -107,8 +113,10 @@ Result<size_t> ControlChannel::ReadForGuest(std::span<const iovec> to) {
     while (filled < piece.iov_len && !to_send_.empty()) {
       const std::vector<uint8_t>& front = to_send_.front();
       const size_t count = std::min(piece.iov_len - filled, front.size() - first_sent_);
-      std::memcpy(static_cast<uint8_t*>(piece.iov_base) + filled, front.data() + first_sent_,
-                  count);
+      if (!GuardedCopy(static_cast<uint8_t*>(piece.iov_base) + filled, front.data() + first_sent_,
+                       count)) {
+        return Lose();
+      }
       filled += count;
       first_sent_ += count;
       if (first_sent_ == front.size()) {
@@ -128,7 +136,10 @@ Result<size_t> ControlChannel::WriteFromGuest(std::span<const iovec> from) {
   if (received_bytes_ >= kMaxReceived) return VsockStream::kWouldBlock;
   size_t total = 0;
   for (const iovec& piece : from) {
-    reader_.Append({static_cast<const uint8_t*>(piece.iov_base), piece.iov_len});
+    // A packet's, which is 64 KiB at most.
+    std::vector<uint8_t> bytes(piece.iov_len);
+    if (!GuardedCopy(bytes.data(), piece.iov_base, piece.iov_len)) return Lose();
+    reader_.Append(bytes);
     total += piece.iov_len;
   }
   while (true) {

@@ -54,6 +54,8 @@ class ControlChannel final : public VsockService {
   Result<size_t> ReadForGuest(std::span<const iovec> to);
   Result<size_t> WriteFromGuest(std::span<const iovec> from);
   void CloseLocked(const std::string& reason) REQUIRES(mutex_);
+  // GuestMemory hands out pages that may be gone by now.
+  std::unexpected<Error> Lose() REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   ConditionVariable changed_;

@@ -47,7 +47,9 @@ DecodedBlkRequest DecodeRange(const DescriptorChain& chain, const GuestMemory& m
   if (limits.read_only) return kIoError;
   blk::RangeSegment segment{};
   if (chain.readable_size() != sizeof(header) + sizeof(segment)) return kIoError;
-  chain.CopyFrom(memory, sizeof(header), MutableBytesOf(segment));
+  if (chain.CopyFrom(memory, sizeof(header), MutableBytesOf(segment)) != sizeof(segment)) {
+    return kIoError;
+  }
   const bool discard = header.type == blk::kTypeDiscard;
   // A discard has no flags, not even unmap (5.2.6.2).
   if ((segment.flags & ~(discard ? 0 : blk::kRangeUnmap)) != 0) return kUnsupported;

@@ -257,7 +257,7 @@ void NetDevice::SendLocked(const DescriptorChain& chain) {
     return;
   }
   const GuestMemory& memory = transmit_->memory();
-  chain.CopyFrom(memory, 0, MutableBytesOf(start));
+  if (chain.CopyFrom(memory, 0, MutableBytesOf(start)) != sizeof(start)) return;
   const std::optional<Header> header = Trusted(start.header, driver_features_);
   if (!header) {
     metrics_.tx_malformed.Add();

@@ -120,7 +120,12 @@ bool VsockConnection::HandlePayload(uint32_t length, const DescriptorChain& chai
     // All at once: a vector that grows by doubling would take up to twice the cap.
     kept_.reserve(kBufferSize);
     kept_.resize(old_size + length - written);
-    chain.CopyFrom(memory, sizeof(PacketHeader) + written, std::span(kept_).subspan(old_size));
+    const auto rest = std::span(kept_).subspan(old_size);
+    // Nothing goes to the host in the place of what is lost.
+    if (chain.CopyFrom(memory, sizeof(PacketHeader) + written, rest) != rest.size()) {
+      kept_.clear();
+      return false;
+    }
   }
   return true;
 }
