@@ -19,7 +19,8 @@ constexpr uint32_t kArbitration = 0x02;
 constexpr uint32_t kRedirectionTable = 0x10;
 
 // Version 0x11 has no EOI register: an edge needs none.
-constexpr uint32_t kVersionValue = 0x11 | (IoapicState::kPins - 1) << 16;
+constexpr uint32_t kVersionValue = 0x11;
+constexpr unsigned kLastEntryShift = 16;
 constexpr uint32_t kIdMask = 0x0f000000;
 
 // Redirection entry bits.
@@ -65,6 +66,10 @@ Result<std::unique_ptr<Ioapic>> Ioapic::Create(const Resources& resources,
       return Fail(ErrorCode::kCorrupt,
                   fmt::format("ioapic: entries[{}]: {:#x}", pin, state.entries[pin]));
     }
+    if (pin >= resources.pins && (state.entries[pin] & kMasked) == 0) {
+      return Fail(ErrorCode::kCorrupt,
+                  fmt::format("ioapic: entries[{}]: in use, of {}", pin, resources.pins));
+    }
   }
   std::unique_ptr<Ioapic> ioapic(new Ioapic(resources, state));
   MutexLock lock(ioapic->mutex_);
@@ -94,11 +99,11 @@ uint32_t Ioapic::ReadRegisterLocked() const {
     case kArbitration:
       return state_.id;
     case kVersion:
-      return kVersionValue;
+      return kVersionValue | (pins_ - 1) << kLastEntryShift;
     default: {
-      const uint32_t index = state_.selected - kRedirectionTable;
-      if (state_.selected < kRedirectionTable || index >= 2 * IoapicState::kPins) return 0;
-      return static_cast<uint32_t>(state_.entries[index / 2] >> (index % 2 * 32));
+      const std::optional<Selection> selection = SelectedEntryLocked();
+      if (!selection) return 0;
+      return static_cast<uint32_t>(state_.entries[selection->pin] >> selection->shift);
     }
   }
 }
@@ -108,15 +113,20 @@ void Ioapic::WriteRegisterLocked(uint32_t value) {
     state_.id = value & kIdMask;
     return;
   }
-  const uint32_t index = state_.selected - kRedirectionTable;
-  if (state_.selected < kRedirectionTable || index >= 2 * IoapicState::kPins) return;
-  uint64_t& entry = state_.entries[index / 2];
-  const unsigned shift = index % 2 * 32;
-  const uint64_t half = 0xffffffffULL << shift;
-  const uint64_t changed = ((entry & ~half) | uint64_t{value} << shift) & kWritable;
+  const std::optional<Selection> selection = SelectedEntryLocked();
+  if (!selection) return;
+  uint64_t& entry = state_.entries[selection->pin];
+  const uint64_t half = 0xffffffffULL << selection->shift;
+  const uint64_t changed = ((entry & ~half) | uint64_t{value} << selection->shift) & kWritable;
   if (changed == entry) return;
   entry = changed;
-  AnnounceLocked(index / 2);
+  AnnounceLocked(selection->pin);
+}
+
+std::optional<Ioapic::Selection> Ioapic::SelectedEntryLocked() const {
+  const uint32_t index = state_.selected - kRedirectionTable;
+  if (state_.selected < kRedirectionTable || index >= 2 * pins_) return std::nullopt;
+  return Selection{index / 2, index % 2 * 32};
 }
 
 void Ioapic::AnnounceLocked(unsigned pin) {

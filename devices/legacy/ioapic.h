@@ -51,10 +51,13 @@ class Ioapic final : public BusDevice {
  public:
   struct Resources {
     IoapicSink* sink;  // Borrowed.
+    // That the guest is told of: its kernel touches every one of them some ten times as it starts,
+    // and each time is an exit.
+    unsigned pins = IoapicState::kPins;
   };
 
   // All pins masked, or as `state` has them. kCorrupt if a field of `state` has bits that the
-  // register does not.
+  // register does not, or a pin is in use that is not there.
   static Result<std::unique_ptr<Ioapic>> Create(const Resources& resources,
                                                 const IoapicState& state = ResetState());
   Ioapic(const Ioapic&) = delete;
@@ -68,13 +71,22 @@ class Ioapic final : public BusDevice {
 
  private:
   Ioapic(const Resources& resources, const IoapicState& state)
-      : sink_(resources.sink), state_(state) {}
+      : sink_(resources.sink), pins_(resources.pins), state_(state) {}
 
   [[nodiscard]] uint32_t ReadRegisterLocked() const REQUIRES(mutex_);
   void WriteRegisterLocked(uint32_t value) REQUIRES(mutex_);
   void AnnounceLocked(unsigned pin) REQUIRES(mutex_);
 
+  // Half an entry.
+  struct Selection {
+    unsigned pin;
+    unsigned shift;
+  };
+  // Nothing if another register is selected, or a pin that is not there.
+  [[nodiscard]] std::optional<Selection> SelectedEntryLocked() const REQUIRES(mutex_);
+
   IoapicSink* const sink_;
+  const unsigned pins_;
   mutable Mutex mutex_;
   IoapicState state_ GUARDED_BY(mutex_);
 };

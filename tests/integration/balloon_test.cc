@@ -1,5 +1,8 @@
 #include "devices/virtio/balloon/balloon.h"
 
+#include <chrono>
+#include <thread>
+
 #include "tests/integration/machine_fixture.h"
 #include "tests/support/memory_use.h"
 
@@ -57,6 +60,11 @@ TEST_F(BalloonMachineTest, MemoryThatTheGuestGivesUpComesBackToTheHost) {
 TEST_F(BalloonMachineTest, StatisticsOfTheGuestArrive) {
   StartWithBalloon();
   const BalloonMetrics& metrics = machine_->balloon()->metrics();
+  // The guest does not wait for its second answer to be read.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (metrics.stats.value() < 2 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   EXPECT_GE(metrics.stats.value(), 2);
   EXPECT_EQ(metrics.guest_free.value(), 12345);
   EXPECT_EQ(metrics.guest_total.value(), 67890);

@@ -96,8 +96,7 @@ Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
     return Fail(ErrorCode::kCorrupt, fmt::format("memory_bytes: the state has {}, the memory {}",
                                                  saved_->memory_bytes, memory.size()));
   }
-  const size_t devices = config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) +
-                         (config_.balloon ? 1 : 0) + (config_.rng ? 1 : 0);
+  const size_t devices = CountVirtioDevices();
   if (devices != saved_->virtio.size()) {
     return Fail(ErrorCode::kInvalidArgument,
                 fmt::format("devices: the snapshot has {}, the configuration {}",
@@ -157,13 +156,17 @@ Result<void> MachineBuilder::CheckConfig() const {
                 fmt::format("memory: {} MiB, but this host has {} MiB", config_.memory_bytes >> 20,
                             host_bytes >> 20));
   }
-  const size_t devices = config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) +
-                         (config_.rng ? 1 : 0) + (config_.balloon ? 1 : 0);
+  const size_t devices = CountVirtioDevices();
   if (devices > layout::kMaxVirtioDevices) {
     return Fail(ErrorCode::kInvalidArgument, fmt::format("devices: {}, but {} are the most",
                                                          devices, layout::kMaxVirtioDevices));
   }
   return {};
+}
+
+size_t MachineBuilder::CountVirtioDevices() const {
+  return config_.disks.size() + config_.nets.size() + (config_.vsock ? 1 : 0) +
+         (config_.rng ? 1 : 0) + (config_.balloon ? 1 : 0);
 }
 
 Result<void> MachineBuilder::CreateVm(const Kvm& kvm) {
@@ -202,8 +205,9 @@ Result<void> MachineBuilder::AddLegacyDevices() {
 
   parts_.routes = std::make_unique<IoapicRoutes>(parts_.vm.get(), log_);
   parts_.routes->Hold();
-  parts_.ioapic =
-      TRY(Ioapic::Create({parts_.routes.get()}, saved_ ? saved_->ioapic : Ioapic::ResetState()));
+  parts_.ioapic = TRY(Ioapic::Create(
+      {parts_.routes.get(), layout::kFirstVirtioGsi + static_cast<unsigned>(CountVirtioDevices())},
+      saved_ ? saved_->ioapic : Ioapic::ResetState()));
   parts_.routes->Apply();
   TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
 

@@ -36,6 +36,7 @@ class MachineBuilder {
   Result<std::unique_ptr<Machine>> Restore(MachineState state, RestoredMemory memory) &&;
 
  private:
+  [[nodiscard]] size_t CountVirtioDevices() const;
   Result<void> CheckConfig() const;
   Result<void> CheckState(const GuestMemory& memory) const;
   Result<void> CheckRestorePage() const;

@@ -60,6 +60,24 @@ TEST_F(IoapicTest, StartsWithEveryPinMasked) {
 
 TEST_F(IoapicTest, VersionTellsOfItsPins) { EXPECT_EQ(ReadRegister(kVersion), 0x0017'0011); }
 
+TEST_F(IoapicTest, PinsThatAreNotThereReadZeroAndCannotBeUsed) {
+  ioapic_ = *Ioapic::Create({&sink_, 8});
+  EXPECT_EQ(ReadRegister(kVersion), 0x0007'0011);
+  WriteRegister(EntryLow(8), 0x31);
+  EXPECT_EQ(ReadRegister(EntryLow(8)), 0u);
+  EXPECT_EQ(sink_.routes[8], std::nullopt);
+  WriteRegister(EntryLow(7), 0x31);
+  EXPECT_NE(sink_.routes[7], std::nullopt);
+}
+
+TEST_F(IoapicTest, AStateThatUsesAPinThatIsNotThereIsRefused) {
+  IoapicState state = Ioapic::ResetState();
+  state.entries[8] = 0x31;
+  const auto result = Ioapic::Create({&sink_, 8}, state);
+  ASSERT_FALSE(result);
+  EXPECT_NE(result.error().message().find("entries[8]"), std::string::npos);
+}
+
 TEST_F(IoapicTest, SelectKeepsEightBits) {
   Write32(*ioapic_, kSelect, 0x1234'5601);
   EXPECT_EQ(Read32(*ioapic_, kSelect), 0x01);
