@@ -25,16 +25,29 @@ mayfly_guarded_begin:
 mayfly_guarded_copy:                # rdi: to, rsi: from, rdx: length
     cmpq $16, %rdx
     jb 2f
-    cmpq $256, %rdx
-    ja 4f
     leaq -16(%rdx), %rcx            # All but the last 16 bytes, then these: they may overlap.
     xorl %eax, %eax
-1:  cmpq %rcx, %rax
+    cmpq $64, %rcx
+    jb 5f
+    subq $64, %rcx                  # 64 at a time, all loaded before any is stored.
+1:  movdqu (%rsi,%rax), %xmm0
+    movdqu 16(%rsi,%rax), %xmm1
+    movdqu 32(%rsi,%rax), %xmm2
+    movdqu 48(%rsi,%rax), %xmm3
+    movdqu %xmm0, (%rdi,%rax)
+    movdqu %xmm1, 16(%rdi,%rax)
+    movdqu %xmm2, 32(%rdi,%rax)
+    movdqu %xmm3, 48(%rdi,%rax)
+    addq $64, %rax
+    cmpq %rcx, %rax
+    jbe 1b
+    addq $64, %rcx
+5:  cmpq %rcx, %rax
     jae 3f
     movdqu (%rsi,%rax), %xmm0
     movdqu %xmm0, (%rdi,%rax)
     addq $16, %rax
-    jmp 1b
+    jmp 5b
 3:  movdqu (%rsi,%rcx), %xmm0
     movdqu %xmm0, (%rdi,%rcx)
     jmp 9f

@@ -47,7 +47,8 @@ TEST_P(GuardedCopyLengthTest, CopiesAllBytesAndNoMore) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Lengths, GuardedCopyLengthTest,
-                         testing::Values(0, 1, 7, 8, 15, 16, 17, 32, 47, 256, 257, 4095));
+                         testing::Values(0, 1, 7, 8, 15, 16, 17, 32, 47, 256, 79, 80, 81, 143, 144,
+                                         1024, 4095));
 
 TEST_P(GuardedCopyLengthTest, StopsWhereThereIsNothing) {
   std::vector<uint8_t> bytes(GetParam() + 1);
