@@ -94,7 +94,7 @@ void ControlChannel::OnEvents(uint32_t events) {
 }
 
 void ControlChannel::ReadSome() {
-  std::array<uint8_t, 64 * 1024> buffer;
+  std::array<uint8_t, size_t{64} * 1024> buffer;
   const ssize_t count = ::read(stream_.get(), buffer.data(), buffer.size());
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count < 0) return Close(Error::FromErrno("control channel"));

@@ -75,7 +75,10 @@ Result<void> SetLimits() {
 }
 
 void ResetSignals() {
-  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
+  for (int signal = 1; signal < NSIG; ++signal) {
+    // Fails for the two that cannot be caught, and for those of the C library.
+    static_cast<void>(::signal(signal, SIG_DFL));
+  }
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -105,6 +108,7 @@ Result<int> ArrangeDescriptors(int channel, int errors, int standard_output, int
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   for (std::string& text : strings) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;

@@ -30,8 +30,8 @@ Result<void> HttpConnection::Start() {
 
 uint64_t HttpConnection::OnHead(const HttpRequest& request) {
   HttpService::Head head = service_->OnHead(id_, request);
-  const std::string_view expect = request.Header("Expect");
-  const bool expects = expect.size() == 12 && ::strncasecmp(expect.data(), "100-continue", 12) == 0;
+  const std::string expect(request.Header("Expect"));
+  const bool expects = ::strcasecmp(expect.c_str(), "100-continue") == 0;
   if (head.refusal) {
     answered_early_ = true;
     // A client that was told no does not send the body that it announced.

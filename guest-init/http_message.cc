@@ -70,7 +70,9 @@ std::string RenderHead(const HttpResponse& response, bool keep_alive) {
   head += Reason(response.status);
   head += "\r\n";
   if (!response.content_type.empty()) head += "Content-Type: " + response.content_type + "\r\n";
-  for (const auto& [name, value] : response.headers) head += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : response.headers) {
+    head.append(name).append(": ").append(value).append("\r\n");
+  }
   const size_t size = response.body ? response.body->size() : response.text.size();
   head += "Content-Length: " + std::to_string(size) + "\r\n";
   if (!keep_alive) head += "Connection: close\r\n";

@@ -32,7 +32,7 @@ Result<JsonObject> JsonObject::Parse(std::span<const uint8_t> text, std::string_
   }
   rapidjson::Document document;
   document.Parse<rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag>(
-      AsText(text).data(), text.size());
+      reinterpret_cast<const char*>(text.data()), text.size());
   if (document.HasParseError()) {
     return Fail(ErrorCode::kInvalidArgument, std::string(name) + ": not JSON, at offset " +
                                                  std::to_string(document.GetErrorOffset()));

@@ -55,7 +55,7 @@ int main() {
     mayfly::IgnoreFailure(mayfly::WriteAll(STDERR_FILENO, mayfly::AsBytes(kText), "stderr"));
     return 1;
   }
-  ::signal(SIGPIPE, SIG_IGN);
+  static_cast<void>(::signal(SIGPIPE, SIG_IGN));  // There is such a signal.
   const mayfly::Result<void> result = mayfly::init::Run();
   if (!result) mayfly::init::WriteToConsole(result.error().message());
   mayfly::init::PowerOffMachine();

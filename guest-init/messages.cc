@@ -213,7 +213,10 @@ std::vector<std::string> HandlerEnvironment(const Function& function, uint16_t r
     variables["AWS_LAMBDA_RUNTIME_API"] = "127.0.0.1:" + std::to_string(runtime_api_port);
   }
   std::vector<std::string> environment;
-  for (const auto& [name, value] : variables) environment.push_back(name + "=" + value);
+  environment.reserve(variables.size());
+  for (const auto& [name, value] : variables) {
+    environment.push_back(std::string(name).append("=").append(value));
+  }
   return environment;
 }
 

@@ -43,7 +43,7 @@ Result<size_t> LoadModules(const std::string& directory) {
   const Result<std::string> order = ReadText(directory + "/" + kLoadOrder);
   const std::vector<std::string> names = order ? Lines(*order) : SortedNames(directory);
   for (const std::string& name : names) {
-    const UniqueFd file = TRY(OpenFile(directory + "/" + name, O_RDONLY));
+    const UniqueFd file = TRY(OpenFile(std::string(directory).append("/").append(name), O_RDONLY));
     if (::syscall(SYS_finit_module, file.get(), "", 0) != 0 && errno != EEXIST) {
       return FailErrno("load module " + name);
     }

@@ -27,10 +27,10 @@ Result<std::unique_ptr<BalloonDevice>> BalloonDevice::Create(Resources resources
                 fmt::format("{}: target_pages: {}, but the memory has {}", resources.name,
                             state.target_pages, resources.memory->size() / kPageSize));
   }
-  return std::unique_ptr<BalloonDevice>(new BalloonDevice(std::move(resources), state));
+  return std::unique_ptr<BalloonDevice>(new BalloonDevice(resources, state));
 }
 
-BalloonDevice::BalloonDevice(Resources resources, const BalloonState& state)
+BalloonDevice::BalloonDevice(const Resources& resources, const BalloonState& state)
     : memory_(resources.memory),
       loop_(resources.loop),
       stats_interval_(resources.stats_interval),
@@ -111,6 +111,7 @@ void BalloonDevice::Drain() {
 std::vector<VirtqueueState> BalloonDevice::SaveQueues() const {
   MutexLock lock(mutex_);
   std::vector<VirtqueueState> states;
+  states.reserve(queues_.size());
   for (const Virtqueue& queue : queues_) states.push_back(queue.Save());
   return states;
 }

@@ -81,7 +81,7 @@ class BalloonDevice final : public VirtioDevice {
     [[nodiscard]] bool spent() const { return bytes == 0 || pieces == 0; }
   };
 
-  BalloonDevice(Resources resources, const BalloonState& state);
+  BalloonDevice(const Resources& resources, const BalloonState& state);
 
   // Does what the budget allows from byte `offset` of the chain on, and moves `offset`; true if
   // that was all of the chain.
