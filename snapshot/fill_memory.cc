@@ -14,7 +14,7 @@ constexpr uint64_t kPage = GuestMemory::kPageSize;
 Result<bool> IsStamped(const MemoryImage& image, const MemoryOptions& options) {
   if (options.unverified) return true;
   if (options.stamps == nullptr) return false;
-  return options.stamps->Has(TRY(VerifiedStamps::StampOf(image.fd(), options.manifest)));
+  return options.stamps->Has(TRY(VerifiedStamps::StampOf(image.layers().fds(), options.manifest)));
 }
 
 GuestAddress AddressOf(const GuestMemory& memory, uint64_t offset) {
@@ -23,6 +23,15 @@ GuestAddress AddressOf(const GuestMemory& memory, uint64_t offset) {
     offset -= region.size;
   }
   return GuestAddress{~0ULL};
+}
+
+uint64_t LengthInRegion(const GuestMemory& memory, uint64_t offset, uint64_t length) {
+  uint64_t end = 0;
+  for (const MemoryRegion& region : memory.regions()) {
+    end += region.size;
+    if (offset < end) break;
+  }
+  return std::min(end - offset, length);
 }
 
 void PopulateAhead(const GuestMemory& memory, const WorkingSet& set) {
@@ -48,6 +57,20 @@ Result<void> ReadMemoryFile(int fd, uint64_t offset, uint64_t size, const Place&
     if (count < 0) return FailErrno("read memory");
     if (count == 0) return Fail(ErrorCode::kCorrupt, "memory: the file has become shorter");
     at += static_cast<uint64_t>(count);
+  }
+  return {};
+}
+
+Result<void> ReadLayers(const MemoryLayers& layers, const Place& place) {
+  for (MemoryLayers::Extent data : TRY(layers.Data())) {
+    while (data.start < data.end) {
+      const iovec to = place(data.start, data.end - data.start);
+      const ssize_t count = ::preadv(data.fd, &to, 1, static_cast<off_t>(data.start));
+      if (count < 0 && errno == EINTR) continue;
+      if (count < 0) return FailErrno("read memory");
+      if (count == 0) return Fail(ErrorCode::kCorrupt, "memory: the file has become shorter");
+      data.start += static_cast<uint64_t>(count);
+    }
   }
   return {};
 }

@@ -57,7 +57,7 @@ std::string Body(const Manifest& manifest) {
   Writer writer(buffer);
   writer.StartObject();
   writer.Key("format");
-  writer.Uint(Manifest::kFormat);
+  writer.Uint(manifest.parent ? Manifest::kLayerFormat : Manifest::kFormat);
   Put(writer, "mayfly_version", manifest.mayfly_version);
   Put(writer, "cpu", manifest.cpu);
   writer.Key("memory_bytes");
@@ -73,6 +73,14 @@ std::string Body(const Manifest& manifest) {
     writer.StartObject();
     Put(writer, "description", manifest.function->description);
     Put(writer, "image_digest", ToHex(manifest.function->image_digest));
+    writer.EndObject();
+  }
+  if (manifest.parent) {
+    writer.Key("parent");
+    writer.StartObject();
+    Put(writer, "path", manifest.parent->path);
+    Put(writer, "digest", ToHex(manifest.parent->digest));
+    Put(writer, "pages", ToHex(manifest.parent->pages));
     writer.EndObject();
   }
   writer.EndObject();
@@ -122,12 +130,30 @@ Result<Manifest::Function> ParseFunction(const JsonValue& value) {
   return function;
 }
 
+Result<Manifest::Parent> ParseParent(const JsonValue& value) {
+  const JsonObject object = TRY(value.AsObject());
+  Manifest::Parent parent;
+  const JsonValue path = TRY(object.Require("path"));
+  parent.path = TRY(path.AsString());
+  const bool plain_name = parent.path.find('/') == std::string::npos && parent.path != ".." &&
+                          parent.path != "." && !parent.path.empty();
+  if (!plain_name && !parent.path.starts_with('/')) {
+    return path.Refuse("neither a name beside the snapshot nor absolute");
+  }
+  const JsonValue digest = TRY(object.Require("digest"));
+  parent.digest = TRY(ParseDigest(digest));
+  const JsonValue pages = TRY(object.Require("pages"));
+  parent.pages = TRY(ParseDigest(pages));
+  return parent;
+}
+
 Result<void> CheckFormat(const JsonObject& object) {
   const JsonValue format = TRY(object.Require("format"));
   const uint64_t number = TRY(format.AsInteger(0, UINT32_MAX));
-  if (number == Manifest::kFormat) return {};
+  if (number == Manifest::kFormat || number == Manifest::kLayerFormat) return {};
   return Fail(ErrorCode::kUnsupported,
-              fmt::format("snapshot format {}, this mayfly reads {}", number, Manifest::kFormat));
+              fmt::format("snapshot format {}, this mayfly reads {} and {}", number,
+                          Manifest::kFormat, Manifest::kLayerFormat));
 }
 
 Result<Manifest> ParseFields(const JsonObject& object) {
@@ -156,6 +182,7 @@ Result<Manifest> ParseFields(const JsonObject& object) {
   if (const auto function = object.Find("function")) {
     manifest.function = TRY(ParseFunction(*function));
   }
+  if (const auto parent = object.Find("parent")) manifest.parent = TRY(ParseParent(*parent));
   return manifest;
 }
 

@@ -14,7 +14,9 @@ namespace mayfly {
 // The file manifest.json of a snapshot: what the other files are, and what the machine is bound to.
 // docs/snapshot-format.md describes it.
 struct Manifest {
+  // Of a snapshot that stands alone, and of one over a parent.
   static constexpr uint32_t kFormat = 1;
+  static constexpr uint32_t kLayerFormat = 2;
   static constexpr uint64_t kMostBytes = 256 * 1024;
   static constexpr size_t kMostDisks = 32;
   static constexpr size_t kMostNets = 32;
@@ -38,6 +40,14 @@ struct Manifest {
 
     bool operator==(const Function&) const = default;
   };
+  // What the memory lies over: pages that are not this snapshot's own are those of another.
+  struct Parent {
+    std::string path;       // A name beside this snapshot, or absolute.
+    Sha256Digest digest{};  // DigestOfManifest() of the parent's.
+    Sha256Digest pages{};   // Of the file memory.pages.
+
+    bool operator==(const Parent&) const = default;
+  };
 
   std::string mayfly_version;
   std::string cpu;  // For people: the processor that it was saved on.
@@ -48,6 +58,7 @@ struct Manifest {
   std::vector<Disk> disks;
   std::vector<Net> nets;
   std::optional<Function> function;
+  std::optional<Parent> parent;
 
   bool operator==(const Manifest&) const = default;
 

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,64 +15,20 @@
 namespace mayfly {
 namespace {
 
-constexpr uint64_t kPage = GuestMemory::kPageSize;
 constexpr uint64_t kChunk = MemoryLayout::kChunk;
 
 bool IsZero(std::span<const uint8_t> bytes) {
   return bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
 }
 
-Result<void> WriteAllAt(int fd, std::span<const uint8_t> bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return FailErrno("write memory");
-    bytes = bytes.subspan(static_cast<size_t>(count));
-    offset += static_cast<uint64_t>(count);
-  }
-  return {};
-}
+}  // namespace
 
-// Writes the pages of `chunk` that are not zero, in runs.
-Result<uint64_t> WriteChunk(int fd, std::span<const uint8_t> chunk, uint64_t offset) {
-  uint64_t written = 0;
-  size_t at = 0;
-  while (at < chunk.size()) {
-    size_t end = at;
-    while (end < chunk.size() && !IsZero(chunk.subspan(end, kPage))) end += kPage;
-    if (end > at) TRY(WriteAllAt(fd, chunk.subspan(at, end - at), offset + at));
-    written += end - at;
-    at = end + kPage;
-  }
-  return written;
-}
-
-// [start, end) of the next data at or after `offset`; empty if there is none.
-struct Extent {
-  uint64_t start;
-  uint64_t end;
-};
-
-Result<Extent> NextData(int fd, uint64_t offset, uint64_t size) {
-  const off_t start = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
-  if (start < 0 && errno == ENXIO) return Extent{size, size};
-  if (start < 0) return FailErrno("memory: lseek(SEEK_DATA)");
-  const off_t end = ::lseek(fd, start, SEEK_HOLE);
-  if (end < 0) return FailErrno("memory: lseek(SEEK_HOLE)");
-  return Extent{static_cast<uint64_t>(start), std::min(static_cast<uint64_t>(end), size)};
-}
-
-// Every chunk that is not wholly in a hole.
-Result<std::vector<uint64_t>> ChunksWithData(int fd, uint64_t size) {
+Result<std::vector<uint64_t>> ChunksWithData(const MemoryLayers& layers) {
   std::vector<uint64_t> chunks;
-  uint64_t offset = 0;
-  while (offset < size) {
-    const Extent extent = TRY(NextData(fd, offset, size));
-    for (uint64_t i = extent.start / kChunk; i * kChunk < extent.end; ++i) {
+  for (const MemoryLayers::Extent& data : TRY(layers.Data())) {
+    for (uint64_t i = data.start / kChunk; i * kChunk < data.end; ++i) {
       if (chunks.empty() || chunks.back() < i) chunks.push_back(i);
     }
-    if (extent.start >= size) break;
-    offset = extent.end;
   }
   return chunks;
 }
@@ -82,9 +37,8 @@ Sha256Digest DigestOfChunk(std::span<const uint8_t> contents) {
   return IsZero(contents) ? Sha256Digest{} : DigestOf(contents);
 }
 
-// Calls `use(chunk index, contents)` for each of `chunks`, on every processor at once.
 Result<void> ForEachChunk(
-    int fd, uint64_t size, const std::vector<uint64_t>& chunks,
+    const MemoryLayers& layers, const std::vector<uint64_t>& chunks,
     const std::function<Result<void>(uint64_t, std::span<const uint8_t>)>& use) {
   std::atomic<size_t> next{0};
   Mutex mutex;
@@ -93,8 +47,8 @@ Result<void> ForEachChunk(
     std::vector<uint8_t> buffer(kChunk);
     for (size_t i = next++; i < chunks.size(); i = next++) {
       const uint64_t offset = chunks[i] * kChunk;
-      const auto contents = std::span(buffer).first(std::min(kChunk, size - offset));
-      Result<void> done = ReadExactAt(fd, contents, offset, "memory");
+      const auto contents = std::span(buffer).first(std::min(kChunk, layers.bytes() - offset));
+      Result<void> done = layers.Read(offset, contents);
       if (done) done = use(chunks[i], contents);
       if (done) continue;
       MutexLock lock(mutex);
@@ -111,7 +65,7 @@ Result<void> ForEachChunk(
   return result;
 }
 
-Result<void> CheckFile(int fd, const std::string& name, uint64_t bytes) {
+Result<void> CheckMemberFile(int fd, const std::string& name, uint64_t bytes) {
   struct stat status{};
   if (::fstat(fd, &status) != 0) return FailErrno("stat " + name);
   if (!S_ISREG(status.st_mode)) return Fail(ErrorCode::kCorrupt, name + ": not a regular file");
@@ -122,54 +76,31 @@ Result<void> CheckFile(int fd, const std::string& name, uint64_t bytes) {
   return {};
 }
 
-}  // namespace
-
-Result<uint64_t> WriteMemory(const GuestMemory& memory, int fd) {
-  if (::ftruncate(fd, static_cast<off_t>(memory.size())) != 0) return FailErrno("write memory");
-  std::vector<uint8_t> chunk(kChunk);
-  uint64_t written = 0;
-  uint64_t offset = 0;
-  for (const MemoryRegion& region : memory.regions()) {
-    for (const PageRange& range : TRY(memory.PopulatedRanges(region))) {
-      for (uint64_t at = range.start; at < range.end; at += kChunk) {
-        const auto bytes = std::span(chunk).first(std::min(kChunk, range.end - at));
-        if (!memory.Read(region.start + at, bytes)) {
-          return Fail(ErrorCode::kHost, "write memory: a region has changed");
-        }
-        written += TRY(WriteChunk(fd, bytes, offset + at));
-      }
-    }
-    offset += region.size;
-  }
-  return written;
-}
-
-Result<std::vector<Sha256Digest>> DigestMemory(int fd, uint64_t bytes) {
-  std::vector<Sha256Digest> digests(MemoryLayout::ChunkCount(bytes));
-  const auto chunks = TRY(ChunksWithData(fd, bytes));
-  TRY(ForEachChunk(fd, bytes, chunks,
-                   [&](uint64_t index, std::span<const uint8_t> contents) -> Result<void> {
-                     digests[index] = DigestOfChunk(contents);
-                     return {};
-                   }));
-  return digests;
-}
-
 Result<std::unique_ptr<MemoryImage>> MemoryImage::Open(UniqueFd fd, UniqueFd digests_fd,
                                                        uint64_t bytes,
                                                        const Sha256Digest& digests_digest) {
-  TRY(CheckFile(fd.get(), "memory", bytes));
-  TRY(CheckFile(digests_fd.get(), "memory.digests",
-                MemoryLayout::ChunkCount(bytes) * sizeof(Sha256Digest)));
-  return std::unique_ptr<MemoryImage>(
-      new MemoryImage(std::move(fd), std::move(digests_fd), bytes, digests_digest));
+  std::vector<MemoryLayer> layers;
+  layers.push_back({std::move(fd)});
+  return Open(std::move(layers), std::move(digests_fd), bytes, digests_digest);
+}
+
+Result<std::unique_ptr<MemoryImage>> MemoryImage::Open(std::vector<MemoryLayer> layers,
+                                                       UniqueFd digests_fd, uint64_t bytes,
+                                                       const Sha256Digest& digests_digest) {
+  for (const MemoryLayer& layer : layers) {
+    TRY(CheckMemberFile(layer.fd.get(), "memory", bytes));
+  }
+  TRY(CheckMemberFile(digests_fd.get(), "memory.digests",
+                      MemoryLayout::ChunkCount(bytes) * sizeof(Sha256Digest)));
+  return std::unique_ptr<MemoryImage>(new MemoryImage(MemoryLayers(std::move(layers), bytes),
+                                                      std::move(digests_fd), digests_digest));
 }
 
 Result<void> MemoryImage::LoadDigests() {
-  std::vector<Sha256Digest> digests(MemoryLayout::ChunkCount(bytes_));
-  const std::span<uint8_t> bytes(digests.front().data(), digests.size() * sizeof(Sha256Digest));
-  TRY(ReadExactAt(digests_fd_.get(), bytes, 0, "memory.digests"));
-  if (DigestOf(bytes) != digests_digest_) {
+  std::vector<Sha256Digest> digests(MemoryLayout::ChunkCount(bytes()));
+  const std::span<uint8_t> table(digests.front().data(), digests.size() * sizeof(Sha256Digest));
+  TRY(ReadExactAt(digests_fd_.get(), table, 0, "memory.digests"));
+  if (DigestOf(table) != digests_digest_) {
     return Fail(ErrorCode::kCorrupt, "memory.digests: its digest does not match");
   }
   digests_ = std::move(digests);
@@ -188,7 +119,7 @@ Result<void> MemoryImage::CheckAll() {
 
 Result<void> MemoryImage::ForEachCheckedChunk(const UseChunk& use) {
   TRY(LoadDigests());
-  const auto chunks = TRY(ChunksWithData(fd_.get(), bytes_));
+  const auto chunks = TRY(ChunksWithData(layers_));
   std::vector<bool> has_data(digests_.size());
   for (const uint64_t chunk : chunks) has_data[chunk] = true;
   for (uint64_t i = 0; i < digests_.size(); ++i) {
@@ -197,7 +128,7 @@ Result<void> MemoryImage::ForEachCheckedChunk(const UseChunk& use) {
                   fmt::format("memory: the chunk at {:#x} is a hole", i * kChunk));
     }
   }
-  return ForEachChunk(fd_.get(), bytes_, chunks,
+  return ForEachChunk(layers_, chunks,
                       [&](uint64_t index, std::span<const uint8_t> contents) -> Result<void> {
                         TRY(CheckChunk(index, contents));
                         return use(index * kChunk, contents);

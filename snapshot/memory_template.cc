@@ -24,7 +24,7 @@ bool IsZero(std::span<const uint8_t> page) {
 
 Result<void> FillWith(MemoryImage& image, const MemoryOptions& options, std::span<uint8_t> to) {
   if (TRY(IsStamped(image, options))) {
-    return ReadMemoryFile(image.fd(), 0, to.size(), [&](uint64_t at, uint64_t length) {
+    return ReadLayers(image.layers(), [&](uint64_t at, uint64_t length) {
       return iovec{to.data() + at, length};
     });
   }

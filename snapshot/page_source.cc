@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/file.h"
+#include "base/check.h"
 
 namespace mayfly {
 namespace {
@@ -12,8 +12,9 @@ constexpr uint64_t kChunk = MemoryLayout::kChunk;
 }  // namespace
 
 Result<std::unique_ptr<PageSource>> MappedPages::Create(std::unique_ptr<MemoryImage> image) {
-  Mapping contents =
-      TRY(Mapping::File(image->fd(), 0, image->bytes(), PROT_READ, MAP_SHARED | MAP_NORESERVE));
+  CHECK(image->layers().depth() == 1);
+  Mapping contents = TRY(Mapping::File(image->layers().lowest_fd(), 0, image->bytes(), PROT_READ,
+                                       MAP_SHARED | MAP_NORESERVE));
   return std::unique_ptr<PageSource>(new MappedPages(std::move(image), std::move(contents)));
 }
 
@@ -24,6 +25,25 @@ Result<void> MappedPages::Fill(const Userfaultfd& uffd, uint64_t to, uint64_t of
     return Fail(ErrorCode::kCorrupt, "memory: the file has become shorter, or cannot be read");
   }
   return copied;
+}
+
+Result<void> LayeredPages::Fill(const Userfaultfd& uffd, uint64_t to, uint64_t offset,
+                                uint64_t length) {
+  std::vector<uint8_t> contents(std::min(length, kChunk));
+  while (length > 0) {
+    const auto piece = std::span(contents).first(std::min(length, kChunk));
+    TRY(image_->layers().Read(offset, piece));
+    TRY(uffd.Copy(to, piece));
+    to += piece.size();
+    offset += piece.size();
+    length -= piece.size();
+  }
+  return {};
+}
+
+Result<std::unique_ptr<PageSource>> TrustedPages(std::unique_ptr<MemoryImage> image) {
+  if (image->layers().depth() == 1) return MappedPages::Create(std::move(image));
+  return std::make_unique<LayeredPages>(std::move(image));
 }
 
 Result<std::unique_ptr<PageSource>> CheckedPages::Create(std::unique_ptr<MemoryImage> image) {
@@ -54,7 +74,7 @@ Result<const CheckedPages::Chunk*> CheckedPages::GetLocked(uint64_t index) {
   next_ = (next_ + 1) % kKept;
   chunk.index = kNone;
   chunk.contents.resize(std::min(kChunk, image_->bytes() - index * kChunk));
-  TRY(ReadExactAt(image_->fd(), chunk.contents, index * kChunk, "memory"));
+  TRY(image_->layers().Read(index * kChunk, chunk.contents));
   TRY(image_->CheckChunk(index, chunk.contents));
   chunk.index = index;
   return &chunk;

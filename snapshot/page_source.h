@@ -28,7 +28,7 @@ class PageSource {
                                           uint64_t length) = 0;
 };
 
-// A memory file that is taken as it is. Only the kernel reads it.
+// One memory file that is taken as it is. Only the kernel reads it.
 class MappedPages final : public PageSource {
  public:
   static Result<std::unique_ptr<PageSource>> Create(std::unique_ptr<MemoryImage> image);
@@ -43,7 +43,21 @@ class MappedPages final : public PageSource {
   const Mapping contents_;
 };
 
-// A memory file whose chunks are compared with their digests: what is filled is what was compared.
+// Several memory files, one over the other, that are taken as they are.
+class LayeredPages final : public PageSource {
+ public:
+  explicit LayeredPages(std::unique_ptr<MemoryImage> image) : image_(std::move(image)) {}
+  Result<void> Fill(const Userfaultfd& uffd, uint64_t to, uint64_t offset,
+                    uint64_t length) override;
+
+ private:
+  const std::unique_ptr<MemoryImage> image_;
+};
+
+// Whichever of the two above fits.
+Result<std::unique_ptr<PageSource>> TrustedPages(std::unique_ptr<MemoryImage> image);
+
+// Memory files whose chunks are compared with their digests: what is filled is what was compared.
 class CheckedPages final : public PageSource {
  public:
   static Result<std::unique_ptr<PageSource>> Create(std::unique_ptr<MemoryImage> image);

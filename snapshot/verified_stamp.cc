@@ -26,13 +26,17 @@ Result<VerifiedStamps> VerifiedStamps::Open(const std::string& directory) {
   return VerifiedStamps(directory);
 }
 
-Result<std::string> VerifiedStamps::StampOf(int fd, const Sha256Digest& manifest) {
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) return FailErrno("stat memory");
-  const std::string identity =
-      fmt::format("{} {} {} {}.{} {}.{} {}", status.st_dev, status.st_ino, status.st_size,
-                  status.st_ctim.tv_sec, status.st_ctim.tv_nsec, status.st_mtim.tv_sec,
-                  status.st_mtim.tv_nsec, ToHex(manifest));
+Result<std::string> VerifiedStamps::StampOf(std::span<const int> fds,
+                                            const Sha256Digest& manifest) {
+  std::string identity;
+  for (const int fd : fds) {
+    struct stat status{};
+    if (::fstat(fd, &status) != 0) return FailErrno("stat memory");
+    identity += fmt::format("{} {} {} {}.{} {}.{} ", status.st_dev, status.st_ino, status.st_size,
+                            status.st_ctim.tv_sec, status.st_ctim.tv_nsec, status.st_mtim.tv_sec,
+                            status.st_mtim.tv_nsec);
+  }
+  identity += ToHex(manifest);
   return ToHex(DigestOf(AsBytes(identity)));
 }
 

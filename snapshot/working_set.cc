@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <unordered_map>
+
 #include "base/sha256.h"
 #include "snapshot/decoder.h"
 #include "snapshot/encoder.h"
@@ -17,6 +19,34 @@ uint64_t WorkingSet::pages() const {
   uint64_t sum = 0;
   for (const WorkingSetRun& run : runs) sum += run.count;
   return sum;
+}
+
+WorkingSet WorkingSet::Common(std::span<const WorkingSet> records, const WorkingSet& more) {
+  struct Touched {
+    size_t records = 0;
+    bool written = false;
+  };
+  std::unordered_map<uint32_t, Touched> pages;
+  std::vector<uint32_t> order;
+  const auto add = [&](const WorkingSet& set, size_t weight) {
+    for (const WorkingSetRun& run : set.runs) {
+      for (uint32_t page = run.page; page < run.page + run.count; ++page) {
+        const auto [entry, is_new] = pages.try_emplace(page);
+        if (is_new) order.push_back(page);
+        entry->second.records += weight;
+        entry->second.written |= run.written;
+      }
+    }
+  };
+  for (const WorkingSet& record : records) add(record, 1);
+  add(more, records.size());
+  WorkingSet common;
+  for (const uint32_t page : order) {
+    const Touched& touched = pages[page];
+    if (2 * touched.records >= records.size()) common.Add(page, touched.written);
+  }
+  common.first_stage = static_cast<uint32_t>(common.runs.size() / 2);
+  return common;
 }
 
 void WorkingSet::Add(uint32_t page, bool written) {
@@ -56,8 +86,8 @@ Result<WorkingSet> WorkingSet::Decode(std::span<const uint8_t> bytes, uint64_t m
   TRY(decoder.Get(set));
   TRY(decoder.Finish());
   if (set.first_stage > set.runs.size()) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("first_stage: {} of {} runs", set.first_stage,
-                                                 set.runs.size()));
+    return Fail(ErrorCode::kCorrupt,
+                fmt::format("first_stage: {} of {} runs", set.first_stage, set.runs.size()));
   }
   for (const WorkingSetRun& run : set.runs) {
     if (run.count == 0 || run.page >= memory_pages || run.count > memory_pages - run.page) {

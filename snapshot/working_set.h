@@ -44,6 +44,10 @@ struct WorkingSet {
     visit("runs", &WorkingSet::runs);
   }
 
+  // What at least half of `records` have, in the order in which they first do; then what `more` has
+  // besides.
+  static WorkingSet Common(std::span<const WorkingSet> records, const WorkingSet& more);
+
   [[nodiscard]] uint64_t pages() const;
   // Adds a page that was touched next; it joins the last run if it follows it.
   void Add(uint32_t page, bool written);

@@ -1,6 +1,6 @@
 #include <cstdio>
 
-#include "snapshot/snapshot_directory.h"
+#include "snapshot/snapshot_writer.h"
 
 // Writes a small snapshot to the directory that it is given, for tests that make system calls fail
 // meanwhile.

@@ -1,5 +1,7 @@
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -85,6 +87,57 @@ TEST_F(SnapshotGuestTest, ARecordedWorkingSetIsFilledAhead) {
   EXPECT_EQ(info.out.find("working set   0 pages"), std::string::npos) << info.out;
   ExpectEcho("second", {"--memory", "uffd"});
   ExpectEcho("third", {"--memory", "map"});
+}
+
+TEST_F(SnapshotGuestTest, ASnapshotOfASnapshotAnswersInEveryWay) {
+  Save("echo-c");
+  const std::string base = snapshot_;
+  const std::string warm = PathFor("warm");
+  const ProgramResult saved =
+      Mayfly({"snapshot", base, "-o", warm, "--warm", "3", "--event", "w", "--timeout", "30s"});
+  ASSERT_EQ(saved.status, 0) << saved.err;
+  snapshot_ = warm;
+  ExpectEcho("mapped", {"--memory", "map"});
+  ExpectEcho("paged", {"--memory", "uffd"});
+  ExpectEcho("read", {"--memory", "eager"});
+  const ProgramResult flattened = Mayfly({"snapshot", "flatten", warm, "-o", PathFor("flat")});
+  ASSERT_EQ(flattened.status, 0) << flattened.err;
+  std::filesystem::remove_all(base);
+  std::filesystem::remove_all(warm);
+  snapshot_ = PathFor("flat");
+  ExpectEcho("flat");
+  const ProgramResult recorded =
+      Mayfly({"snapshot", "record", snapshot_, "--runs", "2", "--timeout", "30s"});
+  EXPECT_EQ(recorded.status, 0) << recorded.err;
+  ExpectEcho("recorded", {"--memory", "uffd"});
+}
+
+// Its handler takes part in each of them.
+TEST_F(SnapshotGuestTest, ARuntimeFunctionIsSavedTwice) {
+  Save("bootstrap-c");
+  const std::string warm = PathFor("warm");
+  const ProgramResult saved = Mayfly({"snapshot", snapshot_, "-o", warm, "--warm", "1"});
+  ASSERT_EQ(saved.status, 0) << saved.err;
+  snapshot_ = warm;
+  ExpectEcho("again");
+}
+
+// What the guest has made of its memory, and not what it has ever touched, takes place on disk.
+TEST_F(SnapshotGuestTest, TheFileIsHardlyLargerThanThePagesThatAreNotZero) {
+  Save("echo-c", {"--memory", "256M"});
+  std::ifstream memory(snapshot_ + "/memory", std::ios::binary);
+  std::vector<char> page(4096);
+  uint64_t pages = 0;
+  while (memory.read(page.data(), static_cast<std::streamsize>(page.size()))) {
+    if (std::ranges::any_of(page, [](char byte) { return byte != 0; })) ++pages;
+  }
+  struct stat status{};
+  ASSERT_EQ(::stat((snapshot_ + "/memory").c_str(), &status), 0);
+  EXPECT_GT(pages, 0u);
+  EXPECT_EQ(status.st_size, 256 << 20);
+  EXPECT_LE(static_cast<uint64_t>(status.st_blocks) * 512, pages * 4096 * 11 / 10);
+  RecordProperty("nonzero_pages", static_cast<int>(pages));
+  RecordProperty("allocated_pages", static_cast<int>(status.st_blocks / 8));
 }
 
 TEST_F(SnapshotGuestTest, ADamagedMemoryIsRefused) {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "snapshot/restored_memory.h"
-#include "snapshot/snapshot_directory.h"
+#include "snapshot/snapshot_writer.h"
 #include "tests/integration/machine_fixture.h"
 #include "vmm/machine/new_life.h"
 

@@ -1,6 +1,6 @@
 #include "vmm/bench/bench_guest.h"
 
-#include "snapshot/snapshot_directory.h"
+#include "snapshot/snapshot_writer.h"
 #include "vmm/machine/machine_builder.h"
 
 namespace mayfly {

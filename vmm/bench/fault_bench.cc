@@ -50,7 +50,7 @@ class Case {
     Snapshot snapshot = TRY(Snapshot::Open(directory_));
     const MachineState state = snapshot.TakeState();
     const auto memory = snapshot.TakeMemory();
-    return MeasureFaultFloor(what_, state, memory->fd());
+    return MeasureFaultFloor(what_, state, memory->layers().lowest_fd());
   }
 
   Result<Clock::duration> Restore(FaultRow& row) {

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "base/temp_dir.h"
-#include "snapshot/snapshot_directory.h"
+#include "snapshot/snapshot_writer.h"
 #include "vmm/bench/bench_guest.h"
 #include "vmm/bench/guest/working_set.h"
 #include "vmm/bench/restore_floor.h"
@@ -71,7 +71,7 @@ class Case {
     Snapshot snapshot = TRY(Snapshot::Open(directory_));
     const MachineState state = snapshot.TakeState();
     const auto memory = snapshot.TakeMemory();
-    return MeasureFloor(what_, state, memory->fd(), working_set);
+    return MeasureFloor(what_, state, memory->layers().lowest_fd(), working_set);
   }
 
   Result<GuestTimes> Restore(bool ahead, double* faults, RestorePhases* phases) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/result.h"
+#include "vmm/cli/cmd_invoke.h"
 #include "vmm/cli/cmd_run.h"
 #include "vmm/cli/options.h"
 
@@ -21,6 +23,16 @@ struct SnapshotArguments {
   std::string info;
   bool json = false;
   std::string verify;
+  std::string flatten;  // `snapshot flatten DIR -o DIR`.
+  std::string flatten_output;
+  // `snapshot gc DIR`.
+  std::string garbage;
+  std::vector<std::string> keep;
+  bool dry_run = false;
+  // `snapshot record DIR`.
+  InvokeArguments record;
+  std::string runs = "3";
+  bool add = false;
 };
 
 // Declares the subcommand and its own; `arguments` must outlive `app`.
@@ -28,5 +40,8 @@ void AddSnapshotCommand(CLI::App& app, SnapshotArguments& arguments);
 
 // Checks the arguments of `mayfly snapshot NAME.mfn`.
 Result<SnapshotOptions> PrepareSnapshot(const SnapshotArguments& arguments);
+// The same of `mayfly snapshot DIR`.
+Result<LayerOptions> PrepareLayer(const SnapshotArguments& arguments);
+Result<RecordOptions> PrepareRecord(const SnapshotArguments& arguments);
 
 }  // namespace mayfly

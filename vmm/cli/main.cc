@@ -1,13 +1,17 @@
 #include <exception>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "vmm/cli/command_line.h"
+#include "vmm/cli/manage_snapshots.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/run_bench.h"
 #include "vmm/cli/run_function.h"
+#include "vmm/cli/run_layer.h"
 #include "vmm/cli/run_machine.h"
 #include "vmm/cli/run_pager.h"
+#include "vmm/cli/run_record.h"
 #include "vmm/cli/run_restore.h"
 #include "vmm/cli/run_snapshot.h"
 #include "vmm/cli/snapshot_reports.h"
@@ -34,6 +38,20 @@ struct Execute {
   int operator()(const SnapshotArguments& arguments) const {
     if (!arguments.info.empty()) return ReportSnapshot(arguments.info, arguments.json);
     if (!arguments.verify.empty()) return VerifySnapshot(arguments.verify);
+    if (!arguments.flatten.empty()) return RunFlatten(arguments.flatten, arguments.flatten_output);
+    if (!arguments.garbage.empty()) {
+      GarbageOptions garbage{arguments.garbage, std::nullopt, arguments.dry_run};
+      if (!arguments.keep.empty()) garbage.keep = arguments.keep;
+      return RunGarbageCollection(garbage);
+    }
+    if (!arguments.record.directory.empty()) {
+      const auto options = PrepareRecord(arguments);
+      return options ? RunRecord(*options) : ReportError(options.error());
+    }
+    if (std::filesystem::is_directory(arguments.run.image)) {
+      const auto options = PrepareLayer(arguments);
+      return options ? RunLayer(*options) : ReportError(options.error());
+    }
     const auto options = PrepareSnapshot(arguments);
     return options ? RunSnapshot(*options) : ReportError(options.error());
   }

@@ -54,9 +54,9 @@ struct RestoreOptions {
   std::string directory;
   InvokeOptions invoke;
   FillMemory memory = FillMemory::kMap;
-  bool unverified = false;       // Do not compare memory with its digests.
-  bool record = false;           // Keep what the first invocation touches as the working set.
-  bool use_working_set = true;   // If there is one.
+  bool unverified = false;      // Do not compare memory with its digests.
+  bool record = false;          // Keep what the first invocation touches as the working set.
+  bool use_working_set = true;  // If there is one.
   bool console = false;
   std::string metrics;
   std::string image;  // The function's image, if it is elsewhere than at the snapshot.
@@ -64,6 +64,19 @@ struct RestoreOptions {
   uint32_t pager_timeout_ms = 2000;  // For one page of its.
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
+};
+
+// A `mayfly snapshot` of a snapshot: a function that is restored, warmed, and saved over it.
+struct LayerOptions {
+  RestoreOptions restore;  // Its invocations warm the function; none if repeat is 0.
+  std::string directory;   // The new snapshot's, which does not exist yet.
+};
+
+// A `mayfly snapshot record`.
+struct RecordOptions {
+  RestoreOptions restore;
+  uint32_t runs = 1;  // Clones whose pages are looked at.
+  bool add = false;   // The pages of the working set so far stay in it.
 };
 
 struct VsockOptions {

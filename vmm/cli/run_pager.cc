@@ -16,10 +16,10 @@ namespace {
 // Unless it was compared before, or shall not be, each chunk is when it is used.
 Result<std::unique_ptr<PageSource>> SourceOf(std::unique_ptr<MemoryImage> image,
                                              const Sha256Digest& manifest, bool unverified) {
-  if (unverified) return MappedPages::Create(std::move(image));
+  if (unverified) return TrustedPages(std::move(image));
   const VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
-  const std::string stamp = TRY(VerifiedStamps::StampOf(image->fd(), manifest));
-  return stamps.Has(stamp) ? MappedPages::Create(std::move(image))
+  const std::string stamp = TRY(VerifiedStamps::StampOf(image->layers().fds(), manifest));
+  return stamps.Has(stamp) ? TrustedPages(std::move(image))
                            : CheckedPages::Create(std::move(image));
 }
 

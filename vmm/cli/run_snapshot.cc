@@ -1,7 +1,6 @@
 #include "vmm/cli/run_snapshot.h"
 
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include "base/log.h"
 #include "vmm/cli/exit_codes.h"
@@ -15,19 +14,11 @@
 namespace mayfly {
 namespace {
 
-Result<std::string> AbsolutePath(const std::string& path) {
-  char* const resolved = ::realpath(path.c_str(), nullptr);
-  if (resolved == nullptr) return FailErrno("resolve " + path);
-  std::string absolute(resolved);
-  ::free(resolved);
-  return absolute;
-}
-
 Result<Manifest> ManifestOf(const SnapshotOptions& options, const FunctionImage& image) {
   Manifest manifest;
   manifest.mayfly_version = MAYFLY_VERSION;
   manifest.cpu = HostCpuName();
-  const std::string path = TRY(AbsolutePath(options.run.image));
+  const std::string path = TRY(RealPath(options.run.image));
   manifest.disks.push_back({path, image.layout().file_size(), true});
   for (const NetOptions& net : options.run.nets) manifest.nets.push_back({net.tap});
   manifest.function = Manifest::Function{};
@@ -70,8 +61,7 @@ class SnapshotRun {
       const int warmed = driver_.InvokeAll(machine, name, timeout_ms);
       if (warmed != 0) return warmed;
     }
-    const Result<void> saved =
-        machine.SaveSnapshot(options_.directory, std::move(manifest), &stamps);
+    const auto saved = machine.SaveSnapshot(options_.directory, std::move(manifest), &stamps);
     return saved ? 0 : ReportMachineFailure(saved.error(), machine);
   }
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
-#include <sys/stat.h>
 
 #include <array>
 #include <cstring>
@@ -20,6 +19,7 @@ struct Facts {
   const Manifest& manifest;
   uint64_t data_bytes;  // Of the memory, what is not in holes.
   uint64_t working_set_pages;
+  uint64_t parents;
 };
 
 std::string Text(const Facts& facts) {
@@ -34,6 +34,9 @@ std::string Text(const Facts& facts) {
   for (const Manifest::Disk& disk : manifest.disks) text += "disk          " + disk.path + "\n";
   for (const Manifest::Net& net : manifest.nets) text += "tap           " + net.tap + "\n";
   if (manifest.function) text += "function      " + manifest.function->description + "\n";
+  if (manifest.parent) {
+    text += fmt::format("parent        {}, in all {}\n", manifest.parent->path, facts.parents);
+  }
   return text;
 }
 
@@ -67,18 +70,26 @@ std::string Json(const Facts& facts) {
     writer.RawValue(manifest.function->description.data(), manifest.function->description.size(),
                     rapidjson::kObjectType);
   }
+  if (manifest.parent) {
+    writer.Key("parent");
+    writer.String(manifest.parent->path.c_str());
+    writer.Key("parents");
+    writer.Uint64(facts.parents);
+  }
   writer.EndObject();
   return std::string(buffer.GetString(), buffer.GetSize()) + "\n";
 }
 
 Result<std::string> Describe(const std::string& directory, bool json) {
   Snapshot snapshot = TRY(Snapshot::Open(directory));
+  uint64_t data_bytes = 0;
   const auto memory = snapshot.TakeMemory();
-  struct stat status {};
-  if (::fstat(memory->fd(), &status) != 0) return FailErrno("stat memory");
+  for (const MemoryLayers::Extent& data : TRY(memory->layers().Data())) {
+    data_bytes += data.end - data.start;
+  }
   const auto working_set = TRY(snapshot.ReadWorkingSet());
-  const Facts facts{snapshot.manifest(), static_cast<uint64_t>(status.st_blocks) * 512,
-                    working_set ? working_set->pages() : 0};
+  const Facts facts{snapshot.manifest(), data_bytes, working_set ? working_set->pages() : 0,
+                    snapshot.layers() - 1};
   return json ? Json(facts) : Text(facts);
 }
 

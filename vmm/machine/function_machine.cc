@@ -180,17 +180,24 @@ Result<void> FunctionMachine::WaitForDoorbell() {
   return session_.WaitIdle(std::chrono::steady_clock::now());
 }
 
-Result<void> FunctionMachine::SaveSnapshot(const std::string& directory, Manifest manifest,
-                                           const VerifiedStamps* stamps) {
+Result<FunctionMachine::Saved> FunctionMachine::SaveSnapshot(const std::string& directory,
+                                                             Manifest manifest,
+                                                             const VerifiedStamps* stamps,
+                                                             std::optional<Snapshot> parent) {
+  SnapshotWriter writer = TRY(SnapshotWriter::Create(directory, std::move(parent)));
   TRY(channel_.Send(control::FrameType::kSnapshot, 0, AsBytes("{}")));
   TRY(WithContext(WaitForDoorbell(), "snapshot"));
   if (!channel_.quiet()) {
     return Fail(ErrorCode::kGuest, "snapshot: the guest rang its doorbell with frames under way");
   }
+  const auto paused = std::chrono::steady_clock::now();
   if (!manifest.function) manifest.function = Manifest::Function{};
   manifest.function->description = Serialize(description_);
   const MachineState state = TRY(machine_->Save());
-  return WriteSnapshot(directory, std::move(manifest), state, machine_->memory(), stamps);
+  TRY(writer.WriteMemory(machine_->memory()));
+  const Saved saved{std::chrono::steady_clock::now() - paused, writer.data_bytes()};
+  TRY(std::move(writer).Publish(std::move(manifest), state, stamps));
+  return saved;
 }
 
 void FunctionMachine::Stop() {

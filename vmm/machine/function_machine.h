@@ -6,7 +6,7 @@
 #include "base/event_fd.h"
 #include "base/log.h"
 #include "snapshot/restored_memory.h"
-#include "snapshot/snapshot_directory.h"
+#include "snapshot/snapshot_writer.h"
 #include "vmm/config/interface_address.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/control/function_session.h"
@@ -73,11 +73,18 @@ class FunctionMachine {
   // As FunctionSession::Invoke().
   Result<InvocationResult> Invoke(std::span<const uint8_t> event, const Invocation& invocation);
 
+  // How a snapshot went.
+  struct Saved {
+    std::chrono::steady_clock::duration pause;  // What a machine that goes on has to stand still.
+    uint64_t data_bytes;                        // Of its memory, what was written.
+  };
   // Has init bring the function to its snapshot point and writes the snapshot there, into a new
-  // directory. After Load(), with no invocation running; the machine stays paused, and is only to
-  // be stopped. Errors as of Load() and WriteSnapshot().
-  Result<void> SaveSnapshot(const std::string& directory, Manifest manifest,
-                            const VerifiedStamps* stamps);
+  // directory; over `parent`, if it was restored from that. After Load() or Restore(), with no
+  // invocation running; the machine stays paused, and is only to be stopped. Errors as of Load()
+  // and SnapshotWriter.
+  Result<Saved> SaveSnapshot(const std::string& directory, Manifest manifest,
+                             const VerifiedStamps* stamps,
+                             std::optional<Snapshot> parent = std::nullopt);
 
   // Ends what Load() or Invoke() waits for, with a kGuest error that says `reason`. Any thread.
   void Interrupt(const std::string& reason) { channel_.Close(reason); }

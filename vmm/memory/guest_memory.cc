@@ -1,16 +1,34 @@
 #include "vmm/memory/guest_memory.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 #include "base/arithmetic.h"
-#include "base/file.h"
+#include "base/check.h"
 #include "vmm/memory/guarded_access.h"
 
 namespace mayfly {
+namespace {
+
+// The same pages, in order and each once.
+std::vector<PageRange> Joined(std::vector<PageRange> ranges) {
+  std::ranges::sort(ranges, {}, &PageRange::start);
+  std::vector<PageRange> joined;
+  for (const PageRange& range : ranges) {
+    if (!joined.empty() && range.start <= joined.back().end) {
+      joined.back().end = std::max(joined.back().end, range.end);
+    } else {
+      joined.push_back(range);
+    }
+  }
+  return joined;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<GuestMemory>> GuestMemory::Create(uint64_t size) {
   return CreateFrom(size, [](uint64_t, uint64_t length) { return Mapping::AnonymousHuge(length); });
@@ -105,10 +123,18 @@ Result<void> GuestMemory::Discard(GuestAddress address, uint64_t length) const {
 }
 
 Result<void> GuestMemory::Replace(uint8_t* host, uint64_t length) const {
-  if (replacements_.fetch_add(1, std::memory_order_relaxed) >= kMostReplacements) {
+  const auto start = reinterpret_cast<uint64_t>(host);
+  MutexLock lock(mutex_);
+  if (replaced_.size() >= kMostReplacements) {
     if (!GuardedFill(host, 0, length)) return Fail(ErrorCode::kHost, "discard: a page is gone");
     return {};
   }
+  TRY(MapZeros(host, length));
+  replaced_.push_back({start, start + length});
+  return {};
+}
+
+Result<void> GuestMemory::MapZeros(uint8_t* host, uint64_t length) {
   void* const mapped = ::mmap(host, length, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
   if (mapped == MAP_FAILED) return FailErrno("mmap");
@@ -116,30 +142,45 @@ Result<void> GuestMemory::Replace(uint8_t* host, uint64_t length) const {
   return {};
 }
 
-// Linux, Documentation/admin-guide/mm/pagemap.rst: 64 bits a page, of which bit 63 says that it is
-// in memory and bit 62 that it is swapped out.
+Result<void> GuestMemory::MapOver(GuestAddress address, uint64_t length, int fd, uint64_t offset) {
+  uint8_t* const host = Translate(address, length);
+  CHECK(host != nullptr && length > 0 && IsAligned(address.value | length | offset, kPageSize));
+  void* const mapped =
+      ::mmap(host, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd,
+             static_cast<off_t>(offset));
+  if (mapped == MAP_FAILED) return FailErrno("guest memory: mmap");
+  if (::madvise(host, length, MADV_DONTDUMP) != 0) return FailErrno("madvise(MADV_DONTDUMP)");
+  return {};
+}
+
 Result<std::vector<PageRange>> GuestMemory::PopulatedRanges(const MemoryRegion& region) const {
   if (filled_on_touch_) return std::vector<PageRange>{{0, region.size}};
-  constexpr uint64_t kPopulated = 3ULL << 62;
-  constexpr size_t kBatch = 8192;
-  const UniqueFd pagemap = TRY(OpenFile("/proc/self/pagemap", O_RDONLY));
-  const uint64_t first = reinterpret_cast<uint64_t>(region.host) / kPageSize;
-  const uint64_t pages = region.size / kPageSize;
-  std::vector<PageRange> ranges;
-  std::vector<uint64_t> entries(std::min<uint64_t>(kBatch, pages));
-  for (uint64_t page = 0; page < pages; page += entries.size()) {
-    entries.resize(std::min<uint64_t>(kBatch, pages - page));
-    const std::span<uint8_t> bytes(reinterpret_cast<uint8_t*>(entries.data()),
-                                   entries.size() * sizeof(uint64_t));
-    TRY(ReadExactAt(pagemap.get(), bytes, (first + page) * sizeof(uint64_t), "pagemap"));
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if ((entries[i] & kPopulated) == 0) continue;
-      const uint64_t start = (page + i) * kPageSize;
-      if (ranges.empty() || ranges.back().end != start) ranges.push_back({start, start});
-      ranges.back().end = start + kPageSize;
-    }
+  return ScanPages(region.host, region.size, PageKind::kPopulated);
+}
+
+Result<std::vector<PageRange>> GuestMemory::ChangedRanges(const MemoryRegion& region) const {
+  if (!filled_on_touch_) return std::vector<PageRange>{{0, region.size}};
+  std::vector<PageRange> ranges = TRY(ScanPages(region.host, region.size, PageKind::kPrivate));
+  const auto start = reinterpret_cast<uint64_t>(region.host);
+  MutexLock lock(mutex_);
+  for (const PageRange& range : replaced_) {
+    if (range.start < start || range.start >= start + region.size) continue;
+    ranges.push_back({range.start - start, range.end - start});
   }
-  return ranges;
+  return Joined(std::move(ranges));
+}
+
+bool GuestMemory::IsZero(GuestAddress address, uint64_t length) const {
+  constexpr std::array<uint8_t, 512> kZeros{};
+  std::array<uint8_t, kZeros.size()> bytes;
+  const uint8_t* const host = Translate(address, length);
+  if (host == nullptr) return false;
+  for (uint64_t at = 0; at < length; at += bytes.size()) {
+    const uint64_t size = std::min<uint64_t>(bytes.size(), length - at);
+    if (!GuardedCopy(bytes.data(), host + at, size)) return Lose(address);
+    if (std::memcmp(bytes.data(), kZeros.data(), size) != 0) return false;
+  }
+  return true;
 }
 
 bool GuestMemory::Populate(GuestAddress address, uint64_t length, bool for_writing) const {

@@ -14,7 +14,9 @@
 
 #include "base/bytes.h"
 #include "base/mapping.h"
+#include "base/mutex.h"
 #include "base/result.h"
+#include "vmm/memory/page_scan.h"
 
 namespace mayfly {
 
@@ -34,13 +36,6 @@ struct MemoryRegion {
   GuestAddress start;
   uint64_t size;
   uint8_t* host;  // Borrowed from GuestMemory; for KVM_SET_USER_MEMORY_REGION and nothing else.
-};
-
-// [start, end) in bytes from the beginning of a region; whole pages.
-struct PageRange {
-  uint64_t start;
-  uint64_t end;
-  bool operator==(const PageRange&) const = default;
 };
 
 // The guest's RAM, and the only code that touches it. Every access is checked against the regions,
@@ -112,9 +107,18 @@ class GuestMemory {
   // guest runs.
   void SetFilledOnTouch() { filled_on_touch_ = true; }
 
+  // Maps [offset, offset + length) of `fd`, whole pages, privately over that part of the memory,
+  // which MapPrivate() made. Before the guest runs.
+  Result<void> MapOver(GuestAddress address, uint64_t length, int fd, uint64_t offset);
+
   // The pages of a region that may be anything but zero, in order: those that were ever touched, or
   // all of them where something else fills the memory.
   [[nodiscard]] Result<std::vector<PageRange>> PopulatedRanges(const MemoryRegion& region) const;
+  // The pages of a region that may be anything but what fills the memory, in order; where nothing
+  // fills it, all of them.
+  [[nodiscard]] Result<std::vector<PageRange>> ChangedRanges(const MemoryRegion& region) const;
+  // True if the range is RAM, and all of it there and zero.
+  [[nodiscard]] bool IsZero(GuestAddress address, uint64_t length) const;
 
   // Has the host make the pages of the range present before anybody touches them, as for reading
   // or as for writing. False if it cannot, which costs time and nothing else.
@@ -137,12 +141,16 @@ class GuestMemory {
   // Each discarded range can split a mapping, and a process has 65,530 of them at most: a guest
   // that discards every other page gets zeros written over the rest, and the host no memory back.
   static constexpr uint32_t kMostReplacements = 8192;
-  [[nodiscard]] Result<void> Replace(uint8_t* host, uint64_t length) const;
+  Result<void> Replace(uint8_t* host, uint64_t length) const;
+  // Zeros in place of [host, host + length).
+  static Result<void> MapZeros(uint8_t* host, uint64_t length);
 
   uint64_t size_ = 0;
   bool filled_on_touch_ = false;
   std::function<void(GuestAddress)> on_lost_;
-  mutable std::atomic<uint32_t> replacements_{0};
+  // What Discard() replaced, in addresses of the process: kMostReplacements at most.
+  mutable Mutex mutex_;
+  mutable std::vector<PageRange> replaced_ GUARDED_BY(mutex_);
   std::vector<Mapping> mappings_;
   std::vector<MemoryRegion> regions_;
 };

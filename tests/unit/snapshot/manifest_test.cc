@@ -51,6 +51,27 @@ TEST(ManifestTest, MachineWithoutAFunctionAndDevicesSurvives) {
   EXPECT_EQ(*Parse(manifest.Serialize()), manifest);
 }
 
+TEST(ManifestTest, ParentSurvives) {
+  Manifest manifest = SampleManifest();
+  manifest.parent = {"base.snap", Sha256Digest{1}, Sha256Digest{2}};
+  EXPECT_EQ(*Parse(manifest.Serialize()), manifest);
+  manifest.parent->path = "/snapshots/base.snap";
+  EXPECT_EQ(*Parse(manifest.Serialize()), manifest);
+}
+
+TEST(ManifestTest, OnlyAManifestWithAParentHasTheFormatOfOne) {
+  EXPECT_EQ(CodeOf(Parse(Changed("\"format\":1", "\"format\":2"))), ErrorCode::kCorrupt);
+}
+
+TEST(ManifestTest, ParentsThatAreNeitherBesideItNorAbsoluteAreRefused) {
+  Manifest manifest = SampleManifest();
+  manifest.parent = Manifest::Parent{};
+  for (const char* path : {"", ".", "..", "../base", "a/b"}) {
+    manifest.parent->path = path;
+    EXPECT_EQ(CodeOf(Parse(manifest.Serialize())), ErrorCode::kCorrupt) << path;
+  }
+}
+
 TEST(ManifestTest, TheDigestIsOfAllBehindIt) {
   EXPECT_EQ(Changed("0.1.0", "0.1.0"), SampleManifest().Serialize());
 }
@@ -72,13 +93,13 @@ TEST(ManifestTest, EverySingleBitFlipIsRefused) {
 }
 
 TEST(ManifestTest, AnotherFormatIsUnsupportedAndBothAreNamed) {
-  const auto manifest = Parse(Changed("\"format\":1", "\"format\":2"));
+  const auto manifest = Parse(Changed("\"format\":1", "\"format\":3"));
   EXPECT_EQ(CodeOf(manifest), ErrorCode::kUnsupported);
-  EXPECT_EQ(MessageOf(manifest), "manifest.json: snapshot format 2, this mayfly reads 1");
+  EXPECT_EQ(MessageOf(manifest), "manifest.json: snapshot format 3, this mayfly reads 1 and 2");
 }
 
 TEST(ManifestTest, FieldsOfAnotherFormatDoNotMatter) {
-  EXPECT_EQ(CodeOf(Parse(Seal("\"format\":2,\"anything\":[]}\n"))), ErrorCode::kUnsupported);
+  EXPECT_EQ(CodeOf(Parse(Seal("\"format\":3,\"anything\":[]}\n"))), ErrorCode::kUnsupported);
 }
 
 TEST(ManifestTest, ValuesOutOfRangeAreRefused) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "snapshot/memory_writer.h"
 #include "tests/unit/vmm/function/scratch.h"
 
 namespace mayfly {
@@ -27,7 +28,9 @@ class MemoryImageTest : public ::testing::Test {
     EXPECT_TRUE(memory_->Fill(GuestAddress{kDataAt}, 0x5a, kPage));
     EXPECT_TRUE(memory_->Fill(GuestAddress{kLastPage + 1}, 0xa5, 1));
     EXPECT_EQ(*WriteMemory(*memory_, fd_.get()), 2 * kPage);
-    digests_ = *DigestMemory(fd_.get(), kSize);
+    std::vector<MemoryLayer> layers;
+    layers.push_back({*fd_.Duplicate()});
+    digests_ = *DigestMemory(MemoryLayers(std::move(layers), kSize));
     WriteDigests();
   }
 

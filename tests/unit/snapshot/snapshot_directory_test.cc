@@ -1,4 +1,4 @@
-#include "snapshot/snapshot_directory.h"
+#include "snapshot/snapshot_writer.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -99,7 +99,7 @@ TEST_F(SnapshotDirectoryTest, WrittenMemoryCountsAsChecked) {
   ASSERT_TRUE(WriteSnapshot(path_, Manifest{}, SampleState(kSize), *memory_, &stamps));
   auto snapshot = *Snapshot::Open(path_);
   const auto stamp =
-      VerifiedStamps::StampOf(snapshot.TakeMemory()->fd(), snapshot.manifest_digest());
+      VerifiedStamps::StampOf(snapshot.TakeMemory()->layers().fds(), snapshot.manifest_digest());
   EXPECT_TRUE(stamps.Has(*stamp));
 }
 

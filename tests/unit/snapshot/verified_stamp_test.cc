@@ -25,7 +25,7 @@ class VerifiedStampsTest : public ::testing::Test {
   }
 
   [[nodiscard]] std::string Stamp(const Sha256Digest& manifest = kManifest) const {
-    return *VerifiedStamps::StampOf(file_.get(), manifest);
+    return *VerifiedStamps::StampOf(std::array{file_.get()}, manifest);
   }
 
   Scratch scratch_;
@@ -82,7 +82,7 @@ TEST_F(VerifiedStampsTest, ChangedFileWithItsOldTimeHasNone) {
 TEST_F(VerifiedStampsTest, CopyHasNone) {
   ASSERT_TRUE(stamps_.Add(Stamp()));
   const UniqueFd copy = *OpenFile(scratch_.Write("copy", "contents"), O_RDWR);
-  EXPECT_FALSE(stamps_.Has(*VerifiedStamps::StampOf(copy.get(), kManifest)));
+  EXPECT_FALSE(stamps_.Has(*VerifiedStamps::StampOf(std::array{copy.get()}, kManifest)));
 }
 
 TEST_F(VerifiedStampsTest, DirectoryIsForThisUserOnly) {

@@ -29,6 +29,17 @@ TEST(WorkingSetTest, ConsecutivePagesJoinOneRun) {
   EXPECT_EQ(set.pages(), 4u);
 }
 
+TEST(WorkingSetTest, WhatHalfOfTheRecordsHaveIsCommon) {
+  const std::vector<WorkingSet> records{{0, {{7, 2, false}, {3, 1, true}}},
+                                        {0, {{20, 1, false}, {8, 1, true}}},
+                                        {0, {{3, 1, false}, {7, 1, false}}},
+                                        {0, {{30, 1, false}}}};
+  const WorkingSet common = WorkingSet::Common(records, WorkingSet{0, {{100, 2, false}}});
+  EXPECT_EQ(common.runs, (std::vector<WorkingSetRun>{
+                             {7, 1, false}, {8, 1, true}, {3, 1, true}, {100, 2, false}}));
+  EXPECT_EQ(common.first_stage, 2u);
+}
+
 TEST(WorkingSetTest, SurvivesItsFile) { EXPECT_EQ(*Survivor(kSample), kSample); }
 
 TEST(WorkingSetTest, EmptyOneSurvives) { EXPECT_EQ(*Survivor(WorkingSet{}), WorkingSet{}); }

@@ -239,6 +239,42 @@ TEST_F(MappedMemoryTest, AllOfItMayBeAnythingButZero) {
             (std::vector<PageRange>{{0, kPages * kPage}}));
 }
 
+TEST_F(MappedMemoryTest, ChangedRangesAreThePagesThatWereWrittenOrDiscarded) {
+  const MemoryRegion& region = memory_->regions()[0];
+  EXPECT_EQ(*memory_->ChangedRanges(region), std::vector<PageRange>{});
+  EXPECT_EQ(ReadPage(1), PageOfFile(1));
+  ASSERT_TRUE(memory_->Fill(GuestAddress{3 * kPage + 5}, 1, 1));
+  ASSERT_TRUE(memory_->Discard(GuestAddress{4 * kPage}, 2 * kPage));
+  ASSERT_TRUE(memory_->Discard(GuestAddress{5 * kPage}, 2 * kPage));
+  ASSERT_TRUE(memory_->Fill(GuestAddress{9 * kPage}, 0, kPage));
+  EXPECT_EQ(*memory_->ChangedRanges(region),
+            (std::vector<PageRange>{{3 * kPage, 7 * kPage}, {9 * kPage, 10 * kPage}}));
+}
+
+TEST_F(MappedMemoryTest, OlderKernelsFindTheSamePages) {
+  const MemoryRegion& region = memory_->regions()[0];
+  EXPECT_EQ(ReadPage(1), PageOfFile(1));
+  ASSERT_TRUE(memory_->Fill(GuestAddress{3 * kPage}, 1, 2 * kPage));
+  const std::vector<PageRange> written{{3 * kPage, 5 * kPage}};
+  EXPECT_EQ(*ScanPages(region.host, region.size, PageKind::kPrivate), written);
+  EXPECT_EQ(*ReadPagemap(region.host, region.size, PageKind::kPrivate), written);
+  EXPECT_EQ(*ScanPages(region.host, region.size, PageKind::kPopulated),
+            *ReadPagemap(region.host, region.size, PageKind::kPopulated));
+}
+
+TEST_F(MappedMemoryTest, AnotherFileCanLieOverSomePages) {
+  scratch_.Write("over", std::string(4 * kPage, 'o'));
+  const UniqueFd over = *OpenFile(scratch_ / "over", O_RDONLY);
+  ASSERT_TRUE(memory_->MapOver(GuestAddress{2 * kPage}, 2 * kPage, over.get(), kPage));
+  EXPECT_EQ(ReadPage(1), PageOfFile(1));
+  EXPECT_EQ(ReadPage(2), Bytes(kPage, 'o'));
+  EXPECT_EQ(ReadPage(4), PageOfFile(4));
+  ASSERT_TRUE(memory_->Fill(GuestAddress{3 * kPage}, 'x', kPage));
+  EXPECT_EQ(scratch_.Read("over"), std::string(4 * kPage, 'o'));
+  EXPECT_EQ(*memory_->ChangedRanges(memory_->regions()[0]),
+            (std::vector<PageRange>{{3 * kPage, 4 * kPage}}));
+}
+
 TEST_F(MappedMemoryTest, RegionsFollowOneAnotherInTheFile) {
   constexpr uint64_t kSizeWithHole = GuestMemory::kHoleStart + kPage;
   const UniqueFd fd = *OpenFile(scratch_ / "large", O_RDWR | O_CREAT);
@@ -267,6 +303,18 @@ TEST_F(GuestMemoryTest, PopulatedRangesAreThePagesThatWereTouched) {
   ASSERT_TRUE(memory->Fill(GuestAddress{kSize - 1}, 0, 1));
   EXPECT_EQ(*memory->PopulatedRanges(memory->regions()[0]),
             (std::vector<PageRange>{{3 * kPage, 5 * kPage}, {kSize - kPage, kSize}}));
+}
+
+TEST_F(GuestMemoryTest, WithoutSomethingThatFillsItAllOfItMayHaveChanged) {
+  EXPECT_EQ(*memory_->ChangedRanges(memory_->regions()[0]), (std::vector<PageRange>{{0, kSize}}));
+}
+
+TEST_F(GuestMemoryTest, ARangeIsZeroIfAllOfItIs) {
+  ASSERT_TRUE(memory_->Fill(GuestAddress{2 * kPage - 1}, 1, 1));
+  EXPECT_TRUE(memory_->IsZero(GuestAddress{0}, kPage));
+  EXPECT_FALSE(memory_->IsZero(GuestAddress{kPage}, kPage));
+  EXPECT_TRUE(memory_->IsZero(GuestAddress{0}, 0));
+  EXPECT_FALSE(memory_->IsZero(GuestAddress{kSize}, kPage));
 }
 
 TEST_F(GuestMemoryTest, DiscardedPagesAreNotPopulated) {

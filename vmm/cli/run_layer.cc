@@ -1,0 +1,72 @@
+#include "vmm/cli/run_layer.h"
+
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "snapshot/verified_stamp.h"
+#include "vmm/cli/clone_function.h"
+#include "vmm/cli/exit_codes.h"
+#include "vmm/cli/function_driver.h"
+#include "vmm/cli/output.h"
+#include "vmm/cli/signal_watcher.h"
+#include "vmm/cli/snapshot_reports.h"
+
+namespace mayfly {
+namespace {
+
+class LayerRun {
+ public:
+  explicit LayerRun(const LayerOptions& options) : options_(options) {}
+
+  Result<int> Run() {
+    const FunctionClone clone = TRY(CloneFunction(options_.restore, driver_.log(), &log_));
+    const auto signals =
+        TRY(SignalWatcher::Create([&](int) { clone.machine->Interrupt("interrupted by a signal"); },
+                                  SignalWatcher::Callback()));
+    const int warmed = driver_.InvokeAll(*clone.machine, clone.name, clone.timeout_ms);
+    const int status = warmed == 0 ? Save(clone) : warmed;
+    clone.machine->Stop();
+    if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
+    return status;
+  }
+
+ private:
+  int Save(const FunctionClone& clone) const {
+    const Result<void> saved = SaveOver(clone);
+    return saved ? 0 : ReportMachineFailure(saved.error(), *clone.machine);
+  }
+
+  [[nodiscard]] Result<void> SaveOver(const FunctionClone& clone) const {
+    const VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
+    Snapshot parent = TRY(Snapshot::Open(options_.restore.directory));
+    if (parent.manifest_digest() != clone.snapshot.manifest_digest()) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  fmt::format("{}: another snapshot has its name by now", parent.path()));
+    }
+    Manifest manifest = parent.manifest();
+    manifest.mayfly_version = MAYFLY_VERSION;
+    manifest.cpu = HostCpuName();
+    if (!options_.restore.image.empty()) {
+      manifest.disks[0].path = TRY(RealPath(options_.restore.image));
+    }
+    for (size_t i = 0; i < options_.restore.nets.size(); ++i) {
+      manifest.nets[i].tap = options_.restore.nets[i].tap;
+    }
+    TRY(clone.machine->SaveSnapshot(options_.directory, std::move(manifest), &stamps,
+                                    std::move(parent)));
+    return {};
+  }
+
+  const LayerOptions& options_;
+  StderrLog log_{LogLevel::kWarning};
+  FunctionDriver driver_{options_.restore.invoke};
+};
+
+}  // namespace
+
+int RunLayer(const LayerOptions& options) {
+  const Result<int> status = LayerRun(options).Run();
+  return status ? *status : ReportError(status.error());
+}
+
+}  // namespace mayfly
