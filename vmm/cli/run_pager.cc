@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "snapshot/pager_service.h"
 #include "snapshot/snapshot_directory.h"
+#include "snapshot/verified_stamp.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
