@@ -82,6 +82,8 @@ void AddSnapshotCommand(CLI::App& app, SnapshotArguments& arguments) {
       ->type_name("DIR");
   command->add_option("--warm", arguments.warm, "Hand it the event so many times before")
       ->type_name("N");
+  command->add_flag("--json", arguments.json,
+                    "Print how long the machine stood still and what was written, as JSON");
   AddFunctionOptions(*command, arguments.run);
   command->require_subcommand(0, 1);
   CLI::App* info = command->add_subcommand("info", "Describe a snapshot");
@@ -108,6 +110,7 @@ Result<SnapshotOptions> PrepareSnapshot(const SnapshotArguments& arguments) {
   SnapshotOptions options;
   options.run = TRY(PrepareRun(arguments.run));
   options.run.invoke.repeat = TRY(ParseWarmings(arguments.warm));
+  options.run.invoke.json = options.json = arguments.json;
   options.directory = arguments.output;
   return options;
 }
@@ -133,6 +136,7 @@ Result<LayerOptions> PrepareLayer(const SnapshotArguments& arguments) {
   LayerOptions options;
   options.restore = TRY(PrepareInvoke(invoke));
   options.restore.invoke.repeat = TRY(ParseWarmings(arguments.warm));
+  options.restore.invoke.json = options.json = arguments.json;
   options.directory = arguments.output;
   return options;
 }

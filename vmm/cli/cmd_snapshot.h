@@ -19,9 +19,9 @@ struct SnapshotArguments {
   RunArguments run;  // Of NAME.mfn; its event warms the function.
   std::string output;
   std::string warm;
+  bool json = false;  // Also of `snapshot info`.
   // `snapshot info DIR` and `snapshot verify DIR`.
   std::string info;
-  bool json = false;
   std::string verify;
   std::string flatten;  // `snapshot flatten DIR -o DIR`.
   std::string flatten_output;

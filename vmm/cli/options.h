@@ -45,6 +45,7 @@ struct RunOptions {
 struct SnapshotOptions {
   RunOptions run;         // Its invocations warm the function; none if repeat is 0.
   std::string directory;  // The snapshot's, which does not exist yet.
+  bool json = false;      // Say how it went, as JSON.
 };
 
 enum class FillMemory : uint8_t { kMap, kUffd, kEager };
@@ -70,6 +71,7 @@ struct RestoreOptions {
 struct LayerOptions {
   RestoreOptions restore;  // Its invocations warm the function; none if repeat is 0.
   std::string directory;   // The new snapshot's, which does not exist yet.
+  bool json = false;       // As above.
 };
 
 // A `mayfly snapshot record`.

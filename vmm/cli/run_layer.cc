@@ -32,11 +32,12 @@ class LayerRun {
 
  private:
   int Save(const FunctionClone& clone) const {
-    const Result<void> saved = SaveOver(clone);
-    return saved ? 0 : ReportMachineFailure(saved.error(), *clone.machine);
+    const auto saved = SaveOver(clone);
+    if (!saved) return ReportMachineFailure(saved.error(), *clone.machine);
+    return options_.json ? ReportSaved(*saved) : 0;
   }
 
-  [[nodiscard]] Result<void> SaveOver(const FunctionClone& clone) const {
+  [[nodiscard]] Result<FunctionMachine::Saved> SaveOver(const FunctionClone& clone) const {
     const VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
     Snapshot parent = TRY(Snapshot::Open(options_.restore.directory));
     if (parent.manifest_digest() != clone.snapshot.manifest_digest()) {
@@ -52,9 +53,8 @@ class LayerRun {
     for (size_t i = 0; i < options_.restore.nets.size(); ++i) {
       manifest.nets[i].tap = options_.restore.nets[i].tap;
     }
-    TRY(clone.machine->SaveSnapshot(options_.directory, std::move(manifest), &stamps,
-                                    std::move(parent)));
-    return {};
+    return clone.machine->SaveSnapshot(options_.directory, std::move(manifest), &stamps,
+                                       std::move(parent));
   }
 
   const LayerOptions& options_;

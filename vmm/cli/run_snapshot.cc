@@ -62,7 +62,8 @@ class SnapshotRun {
       if (warmed != 0) return warmed;
     }
     const auto saved = machine.SaveSnapshot(options_.directory, std::move(manifest), &stamps);
-    return saved ? 0 : ReportMachineFailure(saved.error(), machine);
+    if (!saved) return ReportMachineFailure(saved.error(), machine);
+    return options_.json ? ReportSaved(*saved) : 0;
   }
 
   const SnapshotOptions& options_;

@@ -113,6 +113,12 @@ int VerifySnapshot(const std::string& directory) {
                   : ReportError(verified.error());
 }
 
+int ReportSaved(const FunctionMachine::Saved& saved) {
+  const auto pause = std::chrono::duration_cast<std::chrono::microseconds>(saved.pause).count();
+  return PrintText(
+      fmt::format("{{\"pause_us\":{},\"data_bytes\":{}}}\n", pause, saved.data_bytes));
+}
+
 std::string StampDirectory() {
   const std::string kernels = KernelCacheDirectory();
   return kernels.substr(0, kernels.rfind('/')) + "/verified";

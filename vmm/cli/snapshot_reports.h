@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "vmm/machine/function_machine.h"
+
 namespace mayfly {
 
 // `mayfly snapshot info`: prints what a snapshot is. Returns the exit status.
@@ -9,6 +11,9 @@ int ReportSnapshot(const std::string& directory, bool json);
 
 // `mayfly snapshot verify`: compares all of it with its digests. Returns the exit status.
 int VerifySnapshot(const std::string& directory);
+
+// What `mayfly snapshot` prints at its end with --json. Returns the exit status.
+int ReportSaved(const FunctionMachine::Saved& saved);
 
 // Where it is remembered which snapshots were compared:
 // ${MAYFLY_CACHE:-${XDG_CACHE_HOME:-~/.cache}/mayfly}/verified.
