@@ -89,37 +89,18 @@ TEST_F(SnapshotGuestTest, ARecordedWorkingSetIsFilledAhead) {
   ExpectEcho("third", {"--memory", "map"});
 }
 
-TEST_F(SnapshotGuestTest, ASnapshotOfASnapshotAnswersInEveryWay) {
+TEST_F(SnapshotGuestTest, AFlattenedCopyAnswersAndIsRecorded) {
   Save("echo-c");
-  const std::string base = snapshot_;
-  const std::string warm = PathFor("warm");
-  const ProgramResult saved =
-      Mayfly({"snapshot", base, "-o", warm, "--warm", "3", "--event", "w", "--timeout", "30s"});
-  ASSERT_EQ(saved.status, 0) << saved.err;
-  snapshot_ = warm;
-  ExpectEcho("mapped", {"--memory", "map"});
-  ExpectEcho("paged", {"--memory", "uffd"});
-  ExpectEcho("read", {"--memory", "eager"});
-  const ProgramResult flattened = Mayfly({"snapshot", "flatten", warm, "-o", PathFor("flat")});
+  const std::string flat = PathFor("flat");
+  const ProgramResult flattened = Mayfly({"snapshot", "flatten", snapshot_, "-o", flat});
   ASSERT_EQ(flattened.status, 0) << flattened.err;
-  std::filesystem::remove_all(base);
-  std::filesystem::remove_all(warm);
-  snapshot_ = PathFor("flat");
+  std::filesystem::remove_all(snapshot_);
+  snapshot_ = flat;
   ExpectEcho("flat");
   const ProgramResult recorded =
       Mayfly({"snapshot", "record", snapshot_, "--runs", "2", "--timeout", "30s"});
   EXPECT_EQ(recorded.status, 0) << recorded.err;
   ExpectEcho("recorded", {"--memory", "uffd"});
-}
-
-// Its handler takes part in each of them.
-TEST_F(SnapshotGuestTest, ARuntimeFunctionIsSavedTwice) {
-  Save("bootstrap-c");
-  const std::string warm = PathFor("warm");
-  const ProgramResult saved = Mayfly({"snapshot", snapshot_, "-o", warm, "--warm", "1"});
-  ASSERT_EQ(saved.status, 0) << saved.err;
-  snapshot_ = warm;
-  ExpectEcho("again");
 }
 
 // What the guest has made of its memory, and not what it has ever touched, takes place on disk.

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "base/file.h"
+#include "snapshot/memory_writer.h"
 #include "snapshot/paged_regions.h"
 #include "tests/unit/vmm/function/scratch.h"
 
@@ -27,7 +28,9 @@ class PageSourceTest : public testing::Test {
     ASSERT_TRUE(uffd_->Register(host(), kSize));
     std::iota(contents_.begin(), contents_.end(), uint8_t{1});
     scratch_.Write("memory", AsText(contents_));
-    const std::vector<Sha256Digest> digests = *DigestMemory(Open("memory").get(), kSize);
+    std::vector<MemoryLayer> layers;
+    layers.push_back({Open("memory")});
+    const auto digests = *DigestMemory(MemoryLayers(std::move(layers), kSize));
     const std::span<const uint8_t> bytes(digests.front().data(),
                                          digests.size() * sizeof(Sha256Digest));
     scratch_.Write("memory.digests", AsText(bytes));
