@@ -6,9 +6,9 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 #include "vmm/cli/arguments.h"
+#include "vmm/config/mac_address.h"
 
 namespace mayfly {
 namespace {
@@ -158,21 +158,6 @@ Result<std::vector<std::string>> TextsOf(const JsonValue& value, JsonForm form) 
 }
 
 }  // namespace
-
-Result<MacAddress> ParseMac(std::string_view text) {
-  constexpr std::string_view kForm = "an address of one station, such as 02:00:00:00:00:01";
-  MacAddress mac{};
-  if (text.size() != 3 * mac.size() - 1) return Expected(text, kForm);
-  for (size_t i = 0; i < mac.size(); ++i) {
-    const char* const digits = text.data() + 3 * i;
-    const auto [end, error] = std::from_chars(digits, digits + 2, mac[i], 16);
-    const bool separated = i + 1 == mac.size() || digits[2] == ':';
-    if (error != std::errc() || end != digits + 2 || !separated) return Expected(text, kForm);
-  }
-  // Neither a group's nor nobody's.
-  if ((mac[0] & 1) != 0 || mac == MacAddress{}) return Expected(text, kForm);
-  return mac;
-}
 
 Result<NetOptions> ParseNet(std::string_view text) {
   NetOptions net;

@@ -43,7 +43,4 @@ Result<std::vector<NetOptions>> ParseNets(const std::vector<std::string>& texts)
 // Refuses too many devices, two on one tap, and descriptors that are not there.
 Result<void> CheckNets(const std::vector<NetOptions>& nets);
 
-// "02:00:00:00:00:01".
-Result<MacAddress> ParseMac(std::string_view text);
-
 }  // namespace mayfly

@@ -10,20 +10,15 @@
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/snapshot_reports.h"
 #include "vmm/function/image.h"
+#include "vmm/machine/function_manifest.h"
 
 namespace mayfly {
 namespace {
 
 Result<Manifest> ManifestOf(const SnapshotOptions& options, const FunctionImage& image) {
-  Manifest manifest;
-  manifest.mayfly_version = MAYFLY_VERSION;
-  manifest.cpu = HostCpuName();
-  const std::string path = TRY(RealPath(options.run.image));
-  manifest.disks.push_back({path, image.layout().file_size(), true});
-  for (const NetOptions& net : options.run.nets) manifest.nets.push_back({net.tap});
-  manifest.function = Manifest::Function{};
-  manifest.function->image_digest = image.layout().image_digest;
-  return manifest;
+  std::vector<std::string> taps;
+  for (const NetOptions& net : options.run.nets) taps.push_back(net.tap);
+  return ManifestOfFunction(image, taps);
 }
 
 class SnapshotRun {

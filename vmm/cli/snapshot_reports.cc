@@ -1,12 +1,9 @@
 #include "vmm/cli/snapshot_reports.h"
 
-#include <cpuid.h>
 #include <fmt/format.h>
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
-#include <array>
-#include <cstring>
 
 #include "snapshot/snapshot_directory.h"
 #include "vmm/cli/output.h"
@@ -122,21 +119,6 @@ int ReportSaved(const FunctionMachine::Saved& saved) {
 std::string StampDirectory() {
   const std::string kernels = KernelCacheDirectory();
   return kernels.substr(0, kernels.rfind('/')) + "/verified";
-}
-
-std::string HostCpuName() {
-  std::array<char, 49> name{};
-  for (unsigned leaf = 0; leaf < 3; ++leaf) {
-    std::array<unsigned, 4> registers{};
-    if (__get_cpuid(0x80000002 + leaf, &registers[0], &registers[1], &registers[2],
-                    &registers[3]) == 0) {
-      return "unknown";
-    }
-    std::memcpy(name.data() + size_t{16} * leaf, registers.data(), sizeof(registers));
-  }
-  std::string text(name.data());
-  text.erase(text.find_last_not_of(' ') + 1);
-  return text;
 }
 
 }  // namespace mayfly

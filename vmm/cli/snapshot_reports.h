@@ -19,7 +19,4 @@ int ReportSaved(const FunctionMachine::Saved& saved);
 // ${MAYFLY_CACHE:-${XDG_CACHE_HOME:-~/.cache}/mayfly}/verified.
 std::string StampDirectory();
 
-// The processor's name, from CPUID.
-std::string HostCpuName();
-
 }  // namespace mayfly

@@ -1,8 +1,9 @@
-// Speaks the control protocol as mayfly-init does, and answers each invocation with its event.
+// Speaks the control protocol as mayfly-init does, and answers each invocation with its event, also
+// in the lives that it has after a snapshot.
 // The command line picks a fault: "wrong-id" answers for another invocation, "bad-frame" sends a
-// frame of no known type, "silent" never answers, "error" fails every invocation. It can be
-// snapshotted; to the event "identity" it answers with what is its own in this life, and then rings
-// its doorbell, so that it stands still and takes no processor from others.
+// frame of no known type, "silent" never answers, "error" fails every invocation. So do the events
+// "!silent" and "!error"; "!off" powers the machine off. To "identity" it answers with what is its own
+// in this life, and then rings its doorbell, so that it stands still and takes no processor from others.
 #include "vsock.h"
 
 enum {
@@ -14,13 +15,14 @@ enum {
   FRAME_DONE = 6,
   FRAME_ERROR = 7,
   FRAME_LOG = 8,
+  FRAME_RESTORE = 9,
   FRAME_SHUTDOWN = 10,
   FRAME_SNAPSHOT = 11,
 };
 
 #define RESTORE_PAGE 0xde000ULL
-#define GENERATION (*(volatile uint64_t*)(RESTORE_PAGE + 16))
-enum { DOORBELL = 0x610, READY = 1, IDENTITY_SIZE = 80 };
+#define GENERATION (*(const volatile uint64_t*)(RESTORE_PAGE + 16))
+enum { DOORBELL = 0x610, DOORBELL_READY = 1, IDENTITY_SIZE = 80 };
 
 struct frame_header {
   uint32_t length;
@@ -75,16 +77,31 @@ static uint32_t event_size(uint32_t length) {
   fail("an invoke frame without a size");
 }
 
-static void pass_snapshot_point(void) {
+// Returns in each further life.
+static void snapshot(void) {
   const uint64_t generation = GENERATION;
   do {
-    outl(DOORBELL, READY);
+    outl(DOORBELL, DOORBELL_READY);
   } while (GENERATION == generation);
+}
+
+static void hang(void) {
+  for (;;) {
+  }
+}
+
+static void send_error(uint64_t id) {
+  send_text(FRAME_ERROR, id, "{\"errorType\":\"Function.Test\",\"errorMessage\":\"as asked\"}");
+}
+
+// Whether the payload, of `length` bytes, is `text`.
+static int is(uint32_t length, const char* text) {
+  return length == strlen(text) && memcmp(payload, text, length) == 0;
 }
 
 // The chunk in `payload`, or what is asked for in it.
 static uint32_t answer(uint32_t length) {
-  if (length != 8 || memcmp(payload, "identity", 8) != 0) return length;
+  if (!is(length, "identity")) return length;
   memcpy(payload, (const void*)(RESTORE_PAGE + 16), IDENTITY_SIZE);
   identified = 1;
   return IDENTITY_SIZE;
@@ -99,8 +116,9 @@ int guest_main(const char* command_line) {
   for (;;) {
     struct frame_header header = next_frame();
     if (header.type == FRAME_SHUTDOWN) return 0;
+    if (header.type == FRAME_RESTORE) continue;
     if (header.type == FRAME_SNAPSHOT) {
-      pass_snapshot_point();
+      snapshot();
       continue;
     }
     EXPECT(header.type == FRAME_INVOKE);
@@ -108,20 +126,26 @@ int guest_main(const char* command_line) {
     send_text(FRAME_LOG, id, "\001a line\n");
     if (command_line[0] == 'b') send_text(99, id, "");
     if (command_line[0] == 'e') {
-      send_text(FRAME_ERROR, id, "{\"errorType\":\"Function.Test\",\"errorMessage\":\"as asked\"}");
+      send_error(id);
       continue;
     }
-    if (command_line[0] == 's') {
-      for (;;) {
-      }
-    }
+    if (command_line[0] == 's') hang();
+    int failed = 0;
     for (uint32_t left = event_size(header.length); left > 0; left -= header.length) {
       header = next_frame();
       EXPECT(header.type == FRAME_CHUNK && header.invocation == id && header.length <= left);
+      if (is(header.length, "!silent")) hang();
+      if (is(header.length, "!off")) power_off();
+      failed = is(header.length, "!error");
+      if (failed) break;
       send_frame(FRAME_CHUNK, command_line[0] == 'w' ? id + 1 : id, payload,
                  answer(header.length));
     }
-    send_text(FRAME_DONE, id, "{\"duration_us\":1}");
-    if (identified) outl(DOORBELL, READY);
+    if (failed) {
+      send_error(id);
+    } else {
+      send_text(FRAME_DONE, id, "{\"duration_us\":1}");
+    }
+    if (identified) outl(DOORBELL, DOORBELL_READY);
   }
 }

@@ -1,4 +1,5 @@
 #include "vmm/cli/net_options.h"
+#include "vmm/config/mac_address.h"
 
 #include <gtest/gtest.h>
 

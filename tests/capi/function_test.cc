@@ -1,0 +1,201 @@
+#include <poll.h>
+
+#include <thread>
+#include <vector>
+
+#include "tests/capi/api_fixture.h"
+
+namespace mayfly {
+namespace {
+
+class ApiFunctionTest : public ApiFixture {};
+
+TEST_F(ApiFunctionTest, ImageTellsWhatItIs) {
+  mayfly_image* image = nullptr;
+  ASSERT_EQ(mayfly_image_open(lib_, ImagePath().c_str(), &image), MAYFLY_OK);
+  mayfly_function_info info = MAYFLY_FUNCTION_INFO_INIT;
+  EXPECT_EQ(mayfly_image_info(image, &info), MAYFLY_OK);
+  EXPECT_STREQ(info.name, "echo-c");
+  EXPECT_EQ(info.memory_bytes, 128U << 20);
+  EXPECT_EQ(info.vcpus, 1U);
+  EXPECT_EQ(mayfly_image_verify(image), MAYFLY_OK);
+  EXPECT_EQ(mayfly_image_close(image), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, MissingImageIsNotFoundAndNamed) {
+  mayfly_image* image = nullptr;
+  EXPECT_EQ(mayfly_image_open(lib_, "/nowhere.mfn", &image), MAYFLY_E_NOT_FOUND);
+  EXPECT_EQ(image, nullptr);
+  EXPECT_NE(ErrorOf(lib_).find("/nowhere.mfn"), std::string::npos);
+}
+
+TEST_F(ApiFunctionTest, WhatIsNoImageIsCorrupt) {
+  mayfly_image* image = nullptr;
+  EXPECT_EQ(mayfly_image_open(lib_, GuestPath("control").c_str(), &image), MAYFLY_E_CORRUPT);
+}
+
+TEST_F(ApiFunctionTest, BootedFunctionAnswers) {
+  mayfly_function* const function = Boot(BootOptions());
+  EXPECT_EQ(Invoke(function, "hello"), "hello");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, CloneAnswersAgainAndAgain) {
+  mayfly_function* const function = Clone();
+  EXPECT_EQ(Invoke(function, "one"), "one");
+  EXPECT_EQ(Invoke(function, "two"), "two");
+  EXPECT_EQ(Invoke(function, ""), "");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, AnswerThatDoesNotFitWaits) {
+  mayfly_function* const function = Clone();
+  char little[2] = {'x', 'x'};
+  size_t size = sizeof(little);
+  EXPECT_EQ(mayfly_invoke(function, "hello", 5, nullptr, little, &size), MAYFLY_E_BUFFER);
+  EXPECT_EQ(size, 5U);
+  EXPECT_EQ(little[0], 'x');
+  char answer[8];
+  size = sizeof(answer);
+  EXPECT_EQ(mayfly_answer(function, answer, &size), MAYFLY_OK);
+  EXPECT_EQ(std::string(answer, size), "hello");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, AnswerGoesToTheCallback) {
+  mayfly_function* const function = Clone();
+  std::string answer;
+  mayfly_invoke_options options = MAYFLY_INVOKE_OPTIONS_INIT;
+  options.user = &answer;
+  options.answer = [](void* user, const void* bytes, size_t length) {
+    static_cast<std::string*>(user)->assign(static_cast<const char*>(bytes), length);
+  };
+  EXPECT_EQ(mayfly_invoke(function, "hello", 5, &options, nullptr, nullptr), MAYFLY_OK);
+  EXPECT_EQ(answer, "hello");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, LogLinesGoToTheCallback) {
+  std::string log;
+  mayfly_boot_options options = BootOptions();
+  options.user = &log;
+  options.log = [](void* user, uint64_t invocation, int stream, const char* text, size_t length) {
+    *static_cast<std::string*>(user) +=
+        std::to_string(invocation) + "," + std::to_string(stream) + "," + std::string(text, length);
+  };
+  mayfly_function* const function = Boot(options);
+  EXPECT_EQ(Invoke(function, "hello"), "hello");
+  EXPECT_EQ(log, "1,1,a line\n");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, LastInvocationIsTold) {
+  mayfly_function* const function = Clone();
+  mayfly_invocation invocation = MAYFLY_INVOCATION_INIT;
+  EXPECT_EQ(mayfly_last_invocation(function, &invocation), MAYFLY_E_STATE);
+  EXPECT_EQ(Invoke(function, "hello"), "hello");
+  EXPECT_EQ(mayfly_last_invocation(function, &invocation), MAYFLY_OK);
+  EXPECT_EQ(invocation.handler_us, 1U);
+  EXPECT_GT(invocation.total_us, 0U);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, HandlerErrorIsACodeWithItsDocument) {
+  mayfly_function* const function = Clone();
+  char document[256];
+  size_t size = sizeof(document);
+  EXPECT_EQ(mayfly_invoke(function, "!error", 6, nullptr, document, &size), MAYFLY_E_HANDLER);
+  EXPECT_EQ(std::string(document, size),
+            R"({"errorType":"Function.Test","errorMessage":"as asked"})");
+  EXPECT_EQ(ErrorOf(function), "Function.Test: as asked");
+  EXPECT_EQ(mayfly_invoke(function, "x", 1, nullptr, document, &size), MAYFLY_E_STATE);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, SilentHandlerTimesOut) {
+  mayfly_function* const function = Clone();
+  mayfly_invoke_options options = MAYFLY_INVOKE_OPTIONS_INIT;
+  options.timeout_ms = 50;
+  EXPECT_EQ(mayfly_invoke(function, "!silent", 7, &options, nullptr, nullptr), MAYFLY_E_TIMEOUT);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, EndOfTheGuestIsTold) {
+  mayfly_function* const function = Clone();
+  mayfly_end end = MAYFLY_END_INIT;
+  EXPECT_EQ(mayfly_function_end(function, &end), MAYFLY_E_AGAIN);
+  EXPECT_EQ(mayfly_invoke(function, "!off", 4, nullptr, nullptr, nullptr), MAYFLY_E_GUEST);
+  EXPECT_EQ(mayfly_function_end(function, &end), MAYFLY_OK);
+  EXPECT_EQ(end.reason, MAYFLY_END_POWER_OFF);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, InterruptEndsTheInvocation) {
+  mayfly_function* const function = Clone();
+  std::thread other([&] { EXPECT_EQ(mayfly_function_interrupt(function), MAYFLY_OK); });
+  EXPECT_EQ(mayfly_invoke(function, "!silent", 7, nullptr, nullptr, nullptr), MAYFLY_E_CANCELLED);
+  other.join();
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, MetricsAreJson) {
+  mayfly_function* const function = Clone();
+  size_t size = 0;
+  EXPECT_EQ(mayfly_function_metrics(function, nullptr, &size), MAYFLY_E_BUFFER);
+  std::string json(size + 64, '\0');
+  size = json.size();
+  EXPECT_EQ(mayfly_function_metrics(function, json.data(), &size), MAYFLY_OK);
+  EXPECT_EQ(json.front(), '{');
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, StartedCallHasItsResultBehindADescriptor) {
+  mayfly_function* const function = Clone();
+  mayfly_call* call = nullptr;
+  ASSERT_EQ(mayfly_invoke_start(function, "hello", 5, nullptr, &call), MAYFLY_OK);
+  pollfd done{mayfly_call_fd(call), POLLIN, 0};
+  ASSERT_EQ(::poll(&done, 1, kMostMilliseconds), 1);
+  EXPECT_EQ(mayfly_call_wait(call, 0), MAYFLY_OK);
+  char answer[8];
+  size_t size = sizeof(answer);
+  EXPECT_EQ(mayfly_call_result(call, answer, &size), MAYFLY_OK);
+  EXPECT_EQ(std::string(answer, size), "hello");
+  EXPECT_EQ(mayfly_call_close(call), MAYFLY_OK);
+  EXPECT_EQ(Invoke(function, "again"), "again");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, CancelledCallEnds) {
+  mayfly_function* const function = Clone();
+  mayfly_call* call = nullptr;
+  ASSERT_EQ(mayfly_invoke_start(function, "!silent", 7, nullptr, &call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_call_result(call, nullptr, nullptr), MAYFLY_E_AGAIN);
+  EXPECT_EQ(mayfly_call_wait(call, 1), MAYFLY_E_TIMEOUT);
+  EXPECT_EQ(mayfly_invoke(function, "x", 1, nullptr, nullptr, nullptr), MAYFLY_E_BUSY);
+  EXPECT_EQ(mayfly_call_cancel(call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_call_wait(call, kMostMilliseconds), MAYFLY_OK);
+  EXPECT_EQ(mayfly_call_result(call, nullptr, nullptr), MAYFLY_E_CANCELLED);
+  EXPECT_EQ(mayfly_call_close(call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, ClosingACallCancelsIt) {
+  mayfly_function* const function = Clone();
+  mayfly_call* call = nullptr;
+  ASSERT_EQ(mayfly_invoke_start(function, "!silent", 7, nullptr, &call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_call_close(call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, ClosingAFunctionEndsItsCalls) {
+  mayfly_function* const function = Clone();
+  mayfly_call* call = nullptr;
+  ASSERT_EQ(mayfly_invoke_start(function, "!silent", 7, nullptr, &call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_call_wait(call, kMostMilliseconds), MAYFLY_OK);
+  EXPECT_EQ(mayfly_call_result(call, nullptr, nullptr), MAYFLY_E_CANCELLED);
+  EXPECT_EQ(mayfly_call_close(call), MAYFLY_OK);
+}
+
+}  // namespace
+}  // namespace mayfly

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "vmm/config/interface_address.h"
+#include "vmm/include/mayfly.h"
+#include "vmm/machine/machine_config.h"
+
+namespace mayfly::capi {
+
+// A caller's network devices, as a machine's configuration and as what the guest's init is told.
+struct Nets {
+  // Two pages hold them in the guest's address space; a function has no use for more.
+  static constexpr size_t kMost = 8;
+
+  std::vector<NetConfig> configs;
+  std::vector<InterfaceAddress> addresses;
+};
+
+// kInvalidArgument names the device and the member.
+Result<Nets> ReadNets(const mayfly_net* nets, size_t count);
+
+}  // namespace mayfly::capi

@@ -1,0 +1,50 @@
+#include "vmm/machine/function_manifest.h"
+
+#include <cpuid.h>
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+
+namespace mayfly {
+namespace {
+
+Result<std::string> AbsolutePath(const std::string& path) {
+  char* const resolved = ::realpath(path.c_str(), nullptr);
+  if (resolved == nullptr) return FailErrno("resolve " + path);
+  std::string absolute(resolved);
+  ::free(resolved);
+  return absolute;
+}
+
+}  // namespace
+
+std::string HostCpuName() {
+  std::array<char, 49> name{};
+  for (unsigned leaf = 0; leaf < 3; ++leaf) {
+    std::array<unsigned, 4> registers{};
+    if (__get_cpuid(0x80000002 + leaf, &registers[0], &registers[1], &registers[2],
+                    &registers[3]) == 0) {
+      return "unknown";
+    }
+    std::memcpy(name.data() + size_t{16} * leaf, registers.data(), sizeof(registers));
+  }
+  std::string text(name.data());
+  text.erase(text.find_last_not_of(' ') + 1);
+  return text;
+}
+
+Result<Manifest> ManifestOfFunction(const FunctionImage& image,
+                                    const std::vector<std::string>& taps) {
+  Manifest manifest;
+  manifest.mayfly_version = MAYFLY_VERSION;
+  manifest.cpu = HostCpuName();
+  const std::string path = TRY(AbsolutePath(image.path()));
+  manifest.disks.push_back({path, image.layout().file_size(), true});
+  for (const std::string& tap : taps) manifest.nets.push_back({tap});
+  manifest.function = Manifest::Function{};
+  manifest.function->image_digest = image.layout().image_digest;
+  return manifest;
+}
+
+}  // namespace mayfly

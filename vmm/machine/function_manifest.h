@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "snapshot/manifest.h"
+#include "vmm/function/image.h"
+
+namespace mayfly {
+
+// The processor's name, from CPUID.
+std::string HostCpuName();
+
+// The manifest of a snapshot that is made of a function with this image and network devices on
+// `taps`, as far as it is known before the snapshot.
+Result<Manifest> ManifestOfFunction(const FunctionImage& image,
+                                    const std::vector<std::string>& taps);
+
+}  // namespace mayfly

@@ -1,0 +1,95 @@
+#include "vmm/machine/function_template.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include "base/file.h"
+
+namespace mayfly {
+namespace {
+
+// The function's image as the snapshot knew it, or why it is not.
+Result<FunctionImage> OpenImage(const Manifest& manifest, const std::string& elsewhere) {
+  if (!manifest.function || manifest.disks.size() != 1) {
+    return Fail(ErrorCode::kInvalidArgument, "not a function's snapshot");
+  }
+  FunctionImage image =
+      TRY(FunctionImage::Open(elsewhere.empty() ? manifest.disks[0].path : elsewhere));
+  if (image.layout().image_digest != manifest.function->image_digest) {
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: its digest is {}, the snapshot was made with {}", image.path(),
+                    ToHex(image.layout().image_digest), ToHex(manifest.function->image_digest)));
+  }
+  return image;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::string& path,
+                                                                 const Options& options) {
+  Snapshot snapshot = TRY(Snapshot::Open(path));
+  FunctionImage image = TRY(WithContext(OpenImage(snapshot.manifest(), options.image), path));
+  FunctionDescription description =
+      TRY(ParseFunctionDescription(snapshot.manifest().function->description, path));
+  std::unique_ptr<FunctionTemplate> self(new FunctionTemplate(
+      path, snapshot.manifest(), snapshot.TakeState(), std::move(image), std::move(description)));
+  self->memory_ = TRY(OpenFile(path + "/" + SnapshotFiles::kMemory, O_RDONLY));
+  self->digests_ = TRY(OpenFile(path + "/" + SnapshotFiles::kDigests, O_RDONLY));
+  if (options.use_working_set) self->working_set_ = TRY(snapshot.ReadWorkingSet());
+  MemoryOptions once;
+  once.unverified = options.unverified;
+  once.stamps = options.stamps;
+  once.manifest = snapshot.manifest_digest();
+  auto memory = TRY(WithContext(self->OpenMemory(), path));
+  // For its checks.
+  const RestoredMemory checked = TRY(WithContext(RestoreMemory(std::move(memory), once), path));
+  return self;
+}
+
+Result<std::unique_ptr<MemoryImage>> FunctionTemplate::OpenMemory() const {
+  UniqueFd memory = TRY(memory_.Duplicate());
+  UniqueFd digests = TRY(digests_.Duplicate());
+  return MemoryImage::Open(std::move(memory), std::move(digests), state_.memory_bytes,
+                           manifest_.memory_digests);
+}
+
+Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
+  FunctionCloneConfig config;
+  config.description = description_;
+  config.image_name = image_.path();
+  config.image = TRY(image_.fd().Duplicate());
+  config.console_output = clone.console_output;
+  if (!clone.nets.empty() && clone.nets.size() != manifest_.nets.size()) {
+    return Fail(ErrorCode::kInvalidArgument, fmt::format("network: {} devices, the snapshot has {}",
+                                                         clone.nets.size(), manifest_.nets.size()));
+  }
+  config.nets = std::move(clone.nets);
+  config.addresses = std::move(clone.addresses);
+  if (config.nets.empty()) {
+    for (const Manifest::Net& net : manifest_.nets) config.nets.emplace_back().tap = net.tap;
+  }
+  return config;
+}
+
+Result<RestoredMemory> FunctionTemplate::MemoryOf(MemoryWay way, bool record) const {
+  MemoryOptions options;
+  options.way = way;
+  options.unverified = true;  // Open() has compared it.
+  if (working_set_) options.working_set = &*working_set_;
+  options.pager.record = record;
+  if (record) options.pager.run_bytes = GuestMemory::kPageSize;
+  auto image = TRY(OpenMemory());
+  return RestoreMemory(std::move(image), options);
+}
+
+Result<std::unique_ptr<FunctionMachine>> FunctionTemplate::Restore(
+    Clone clone, FunctionSession::LogCallback on_log, LogSink* log) const {
+  RestoredMemory memory = TRY(WithContext(MemoryOf(clone.way, clone.record), path_));
+  FunctionCloneConfig config = TRY(WithContext(ConfigOf(std::move(clone)), path_));
+  return WithContext(FunctionMachine::Restore(std::move(config), state_, std::move(memory),
+                                              std::move(on_log), log),
+                     path_);
+}
+
+}  // namespace mayfly
