@@ -54,7 +54,11 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_snapshot_options, image);
   MEMBER(mayfly_snapshot_options, unverified);
   MEMBER(mayfly_snapshot_options, no_working_set);
+  SIZE(mayfly_pool_options);
+  MEMBER(mayfly_pool_options, count);
+  MEMBER(mayfly_pool_options, refill);
   SIZE(mayfly_restore_options);
+  MEMBER(mayfly_restore_options, pool);
   MEMBER(mayfly_restore_options, memory);
   MEMBER(mayfly_restore_options, console_fd);
   MEMBER(mayfly_restore_options, timeout_ms);

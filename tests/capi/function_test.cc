@@ -1,8 +1,5 @@
 #include <poll.h>
 
-#include <thread>
-#include <vector>
-
 #include "tests/capi/api_fixture.h"
 
 namespace mayfly {
@@ -131,10 +128,15 @@ TEST_F(ApiFunctionTest, EndOfTheGuestIsTold) {
 }
 
 TEST_F(ApiFunctionTest, InterruptEndsTheInvocation) {
-  mayfly_function* const function = Clone();
-  std::thread other([&] { EXPECT_EQ(mayfly_function_interrupt(function), MAYFLY_OK); });
+  mayfly_function* function = nullptr;
+  mayfly_boot_options options = BootOptions();
+  options.user = &function;
+  options.log = [](void* user, uint64_t, int, const char*, size_t) {
+    EXPECT_EQ(mayfly_function_interrupt(*static_cast<mayfly_function**>(user)), MAYFLY_OK);
+  };
+  function = Boot(options);
   EXPECT_EQ(mayfly_invoke(function, "!silent", 7, nullptr, nullptr, nullptr), MAYFLY_E_CANCELLED);
-  other.join();
+  EXPECT_EQ(mayfly_invoke(function, "x", 1, nullptr, nullptr, nullptr), MAYFLY_E_STATE);
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
 }
 

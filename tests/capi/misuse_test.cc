@@ -31,6 +31,11 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_snapshot_info(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_snapshot_close(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_restore(nullptr, nullptr, &function), MAYFLY_E_HANDLE);
+  mayfly_pool* pool = nullptr;
+  EXPECT_EQ(mayfly_pool_create(nullptr, nullptr, &pool), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_pool_fill(nullptr, 1), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_pool_available(nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_pool_close(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_invoke(nullptr, "", 0, nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_answer(nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_last_invocation(nullptr, nullptr), MAYFLY_E_HANDLE);

@@ -10,7 +10,7 @@
 namespace mayfly::capi {
 namespace {
 
-constexpr std::array<std::string_view, 4> kFeatures{"snapshot", "map", "uffd", "eager"};
+constexpr std::array<std::string_view, 5> kFeatures{"snapshot", "shells", "map", "uffd", "eager"};
 
 Status Open(const mayfly_options* options, mayfly_instance** out) {
   TRY(CheckOut(out));

@@ -36,12 +36,37 @@ Result<MemoryWay> WayOf(int memory) {
   }
 }
 
+// Null if the pool is empty.
+std::expected<std::unique_ptr<Shell>, Failure> TakeShell(const mayfly_pool* pool,
+                                                         const FunctionTemplate& opened,
+                                                         MemoryWay way) {
+  const HandlePin pin = HandlePin::Take(pool, Kind::kPool);
+  if (!pin) return FailWith(MAYFLY_E_HANDLE, "pool: not an open handle of a pool");
+  PoolObject& object = *static_cast<PoolObject*>(pin.object());
+  if (!object.IsFor(&opened)) return FailWith(MAYFLY_E_INVALID, "pool: of another snapshot");
+  if (way != MemoryWay::kMap) {
+    return FailWith(MAYFLY_E_INVALID, "pool: only with MAYFLY_MEMORY_MAP");
+  }
+  return object.shells().Take();
+}
+
+Status CreatePool(const SnapshotObject& snapshot, const mayfly_pool_options* options,
+                  mayfly_pool** out) {
+  TRY(CheckOut(out));
+  mayfly_pool_options given{};
+  TRY(ReadOptions(options, &given));
+  Library& library = snapshot.library();
+  auto pool = std::make_unique<PoolObject>(&library, snapshot.opened(), given.refill != 0);
+  TRY(pool->shells().Fill(given.count));
+  return Publish(library, std::move(pool), out);
+}
+
 Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* options,
                mayfly_function** out) {
   TRY(CheckOut(out));
   mayfly_restore_options given{};
   TRY(ReadOptions(options, &given));
-  const FunctionTemplate& opened = snapshot.opened();
+  const FunctionTemplate& opened = *snapshot.opened();
   FunctionTemplate::Clone clone;
   clone.way = TRY(WayOf(given.memory));
   clone.record = given.record != 0;
@@ -51,6 +76,7 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   if (given.timeout_ms > FunctionDescription::kMostTimeoutMs) {
     return FailWith(MAYFLY_E_INVALID, "timeout_ms: too much");
   }
+  if (given.pool != nullptr) clone.shell = TRY(TakeShell(given.pool, opened, clone.way));
   Nets nets = TRY(ReadNets(given.nets, given.net_count));
   clone.nets = std::move(nets.configs);
   clone.addresses = std::move(nets.addresses);
@@ -80,7 +106,7 @@ int mayfly_snapshot_open(mayfly_instance* lib, const char* path,
 
 int mayfly_snapshot_info(mayfly_snapshot* snapshot, struct mayfly_function_info* info) {
   return Enter<SnapshotObject>(snapshot, [&](const SnapshotObject& self) {
-    return WriteInfo(InfoOf(self.opened().description()), info);
+    return WriteInfo(InfoOf(self.opened()->description()), info);
   });
 }
 
@@ -93,3 +119,23 @@ int mayfly_restore(mayfly_snapshot* snapshot, const struct mayfly_restore_option
   return Enter<SnapshotObject>(
       snapshot, [&](const SnapshotObject& self) { return Restore(self, options, out); });
 }
+
+int mayfly_pool_create(mayfly_snapshot* snapshot, const struct mayfly_pool_options* options,
+                       mayfly_pool** out) {
+  return Enter<SnapshotObject>(
+      snapshot, [&](const SnapshotObject& self) { return CreatePool(self, options, out); });
+}
+
+int mayfly_pool_fill(mayfly_pool* pool, uint32_t count) {
+  return Enter<PoolObject>(pool, [&](PoolObject& self) -> Status {
+    TRY(self.shells().Fill(count));
+    return 0;
+  });
+}
+
+int mayfly_pool_available(mayfly_pool* pool) {
+  return Enter<PoolObject>(
+      pool, [](PoolObject& self) -> Status { return static_cast<int>(self.shells().available()); });
+}
+
+int mayfly_pool_close(mayfly_pool* pool) { return CloseHandle<PoolObject>(pool); }

@@ -4,6 +4,7 @@
 
 #include "vmm/capi/library.h"
 #include "vmm/machine/function_template.h"
+#include "vmm/machine/shell_pool.h"
 
 namespace mayfly::capi {
 
@@ -15,10 +16,29 @@ class SnapshotObject final : public ApiObject {
   SnapshotObject(Library* library, std::unique_ptr<FunctionTemplate> opened)
       : ApiObject(library), opened_(std::move(opened)) {}
 
-  [[nodiscard]] const FunctionTemplate& opened() const { return *opened_; }
+  // Shared: a pool may outlive the handle that it was made from.
+  [[nodiscard]] const std::shared_ptr<const FunctionTemplate>& opened() const { return opened_; }
 
  private:
-  const std::unique_ptr<FunctionTemplate> opened_;
+  const std::shared_ptr<const FunctionTemplate> opened_;
+};
+
+// A pool of shells behind a handle. Any thread.
+class PoolObject final : public ApiObject {
+ public:
+  static constexpr Kind kKind = Kind::kPool;
+
+  PoolObject(Library* library, std::shared_ptr<const FunctionTemplate> opened, bool refill)
+      : ApiObject(library),
+        opened_(std::move(opened)),
+        shells_(&opened_->state(), refill, library) {}
+
+  [[nodiscard]] ShellPool& shells() { return shells_; }
+  [[nodiscard]] bool IsFor(const FunctionTemplate* opened) const { return opened == opened_.get(); }
+
+ private:
+  const std::shared_ptr<const FunctionTemplate> opened_;
+  ShellPool shells_;
 };
 
 }  // namespace mayfly::capi

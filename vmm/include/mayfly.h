@@ -68,6 +68,7 @@ enum {
 typedef struct mayfly_instance mayfly_instance;   /* An instance: what everything is made from. */
 typedef struct mayfly_image mayfly_image;         /* A function image, NAME.mfn. */
 typedef struct mayfly_snapshot mayfly_snapshot;   /* A function's snapshot, a template of clones. */
+typedef struct mayfly_pool mayfly_pool;           /* Shells that wait for a restore. */
 typedef struct mayfly_function mayfly_function;   /* A machine with a function in it. */
 typedef struct mayfly_call mayfly_call;           /* An invocation that somebody else waits for. */
 typedef struct mayfly_machine mayfly_machine;     /* A machine with whatever kernel. */
@@ -76,7 +77,7 @@ typedef struct mayfly_machine mayfly_machine;     /* A machine with whatever ker
 MAYFLY_EXPORT const char *mayfly_version(void);
 MAYFLY_EXPORT int mayfly_api_version(void);
 
-/* 1 if this library has the feature, else 0: "snapshot", "map", "uffd", "eager". In
+/* 1 if this library has the feature, else 0: "snapshot", "shells", "map", "uffd", "eager". In
  * callbacks. */
 MAYFLY_EXPORT int mayfly_feature(const char *name);
 
@@ -207,12 +208,18 @@ MAYFLY_EXPORT int mayfly_function_metrics(mayfly_function *function, void *buffe
 /* Stops the machine, interrupts whatever call waits on the handle, and waits for it. */
 MAYFLY_EXPORT int mayfly_function_close(mayfly_function *function);
 
-/* ---------------------------------------------------------------- snapshots and clones
+/* ---------------------------------------------------------------- snapshots, clones, shells
  *
  *   mayfly_snapshot *snapshot;
  *   status = mayfly_snapshot_open(lib, "hello.snapshot", NULL, &snapshot);
+ *   struct mayfly_pool_options shells = MAYFLY_POOL_OPTIONS_INIT;
+ *   shells.count = 8;
+ *   mayfly_pool *pool;
+ *   status = mayfly_pool_create(snapshot, &shells, &pool);
+ *   struct mayfly_restore_options restore = MAYFLY_RESTORE_OPTIONS_INIT;
+ *   restore.pool = pool;
  *   mayfly_function *function;
- *   status = mayfly_restore(snapshot, NULL, &function);
+ *   status = mayfly_restore(snapshot, &restore, &function);
  */
 
 /* How a clone's memory is filled. */
@@ -238,9 +245,27 @@ MAYFLY_EXPORT int mayfly_snapshot_info(mayfly_snapshot *snapshot,
                                        struct mayfly_function_info *info);
 MAYFLY_EXPORT int mayfly_snapshot_close(mayfly_snapshot *snapshot);
 
+struct mayfly_pool_options {
+  size_t size;
+  uint32_t count;  /* So many shells are made before mayfly_pool_create() returns; at most 4096. */
+  int refill;      /* 1: a thread of the pool's makes a new one for each that was taken. */
+};
+#define MAYFLY_POOL_OPTIONS_INIT {sizeof(struct mayfly_pool_options), 0, 0}
+
+/* Shells: machines without contents, of the snapshot's shape, with their threads. A shell is used
+ * once. */
+MAYFLY_EXPORT int mayfly_pool_create(mayfly_snapshot *snapshot,
+                                     const struct mayfly_pool_options *options, mayfly_pool **out);
+/* Makes `count` shells more, on the calling thread. */
+MAYFLY_EXPORT int mayfly_pool_fill(mayfly_pool *pool, uint32_t count);
+/* How many are there. */
+MAYFLY_EXPORT int mayfly_pool_available(mayfly_pool *pool);
+MAYFLY_EXPORT int mayfly_pool_close(mayfly_pool *pool);
+
 struct mayfly_restore_options {
   size_t size;
-  int memory;          /* MAYFLY_MEMORY_* */
+  mayfly_pool *pool;   /* Gives the shell, if it has one; the clone is made from scratch if not. */
+  int memory;          /* MAYFLY_MEMORY_*; with a pool only MAYFLY_MEMORY_MAP. */
   int console_fd;      /* As at boot. */
   uint32_t timeout_ms; /* Of an invocation; 0: as saved. */
   int record;          /* 1: for mayfly_function_record(); only with MAYFLY_MEMORY_UFFD. */
@@ -250,7 +275,7 @@ struct mayfly_restore_options {
   void *user;
 };
 #define MAYFLY_RESTORE_OPTIONS_INIT \
-  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* A new clone, which runs when this returns and is ready for mayfly_invoke(). It has fresh entropy,
  * the host's clock and an identity of its own. */

@@ -119,16 +119,20 @@ Result<VcpuState> SaveVcpu(const Vcpu& vcpu, std::span<const uint32_t> msr_indic
   return state;
 }
 
+Result<void> PrepareVcpu(const Vcpu& vcpu, const VcpuState& state) {
+  TRY(CompareTsc(vcpu, state));
+  TRY(SetCpuid(vcpu, state));
+  return CompareCpuid(vcpu, state);
+}
+
 // The order matters: the system registers hold the APIC's base, so the local APIC comes after them;
 // the MSRs hold its timer's deadline, which an APIC that is not yet in that mode drops without a
 // word; the general registers clear pending exceptions, so the events come last.
-Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {
+Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state) {
   if (state.msrs.size() > abi::MsrEntries::kSize) {
     return Fail(ErrorCode::kCorrupt, fmt::format("msrs: {}, {} are possible", state.msrs.size(),
                                                  abi::MsrEntries::kSize));
   }
-  TRY(CompareTsc(vcpu, state));
-  TRY(SetCpuid(vcpu, state));
   TRY(vcpu.SetMpState(state.mp_state));
   TRY(vcpu.SetRegisters(state.registers));
   TRY(vcpu.SetSystemRegisters(state.system));
@@ -139,8 +143,12 @@ Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {
   TRY(vcpu.SetLapic(state.lapic));
   TRY(vcpu.SetMsrs(state.msrs));
   TRY(vcpu.SetEvents(state.events));
-  TRY(vcpu.AnnouncePause());
-  return CompareCpuid(vcpu, state);
+  return vcpu.AnnouncePause();
+}
+
+Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {
+  TRY(PrepareVcpu(vcpu, state));
+  return RestoreRegisters(vcpu, state);
 }
 
 }  // namespace mayfly

@@ -49,4 +49,9 @@ Result<VcpuState> SaveVcpu(const Vcpu& vcpu, std::span<const uint32_t> msr_indic
 // kUnsupported, naming both sides, if this host's processor is not the one that it was saved on.
 Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state);
 
+// The same in two steps: what does not change between the lives of a snapshot, and costs the most,
+// and all the rest.
+Result<void> PrepareVcpu(const Vcpu& vcpu, const VcpuState& state);
+Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state);
+
 }  // namespace mayfly

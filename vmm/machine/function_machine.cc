@@ -123,8 +123,10 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
-  auto restored =
-      TRY(MachineBuilder(std::move(machine), log).Restore(std::move(state), std::move(memory)));
+  MachineBuilder builder(std::move(machine), log);
+  auto restored = TRY(
+      config.shell ? std::move(builder).Restore(std::move(state), std::move(config.shell))
+                   : std::move(builder).Restore(std::move(state), std::move(memory)));
   TRY(self->Adopt(std::move(restored)));
   RestorePage life = TRY(NewLife());
   if (!self->addresses_.empty()) {

@@ -12,6 +12,7 @@
 #include "vmm/control/function_session.h"
 #include "vmm/function/description.h"
 #include "vmm/machine/machine.h"
+#include "vmm/machine/shell.h"
 
 namespace mayfly {
 
@@ -35,6 +36,8 @@ struct FunctionCloneConfig {
   int console_output = -1;  // As above.
   std::vector<NetConfig> nets;
   std::vector<InterfaceAddress> addresses;
+  // If it is set, what the clone is made in, filled with its memory.
+  std::unique_ptr<Shell> shell;
 };
 
 // A machine with one function in it: booted from a kernel, driven over the control channel. One
@@ -59,7 +62,7 @@ class FunctionMachine {
                                                        FunctionSession::LogCallback on_log,
                                                        LogSink* log);
   // Restores the machine that SaveSnapshot() saved and lets it run: it is ready for Invoke(), and
-  // is not to be loaded. It begins a life of its own, with fresh entropy and the host's clock.
+  // is not to be loaded. `memory` is empty if there is a shell. It begins a life of its own, with fresh entropy and the host's clock.
   static Result<std::unique_ptr<FunctionMachine>> Restore(FunctionCloneConfig config,
                                                           MachineState state, RestoredMemory memory,
                                                           FunctionSession::LogCallback on_log,

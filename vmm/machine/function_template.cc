@@ -66,6 +66,7 @@ Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
   }
   config.nets = std::move(clone.nets);
   config.addresses = std::move(clone.addresses);
+  config.shell = std::move(clone.shell);
   if (config.nets.empty()) {
     for (const Manifest::Net& net : manifest_.nets) config.nets.emplace_back().tap = net.tap;
   }
@@ -85,7 +86,13 @@ Result<RestoredMemory> FunctionTemplate::MemoryOf(MemoryWay way, bool record) co
 
 Result<std::unique_ptr<FunctionMachine>> FunctionTemplate::Restore(
     Clone clone, FunctionSession::LogCallback on_log, LogSink* log) const {
-  RestoredMemory memory = TRY(WithContext(MemoryOf(clone.way, clone.record), path_));
+  RestoredMemory memory;
+  if (clone.shell) {
+    TRY(WithContext(clone.shell->Fill(memory_.get()), path_));
+    if (working_set_) PopulateAhead(clone.shell->memory(), *working_set_);
+  } else {
+    memory = TRY(WithContext(MemoryOf(clone.way, clone.record), path_));
+  }
   FunctionCloneConfig config = TRY(WithContext(ConfigOf(std::move(clone)), path_));
   return WithContext(FunctionMachine::Restore(std::move(config), state_, std::move(memory),
                                               std::move(on_log), log),

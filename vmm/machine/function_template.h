@@ -26,7 +26,9 @@ class FunctionTemplate {
   // What of a clone is not as in the snapshot.
   struct Clone {
     MemoryWay way = MemoryWay::kMap;
-    bool record = false;      // Keeps the order of the faults; kUffd only.
+    bool record = false;  // Keeps the order of the faults; kUffd only.
+    // If it is set, what the clone is made in; kMap only.
+    std::unique_ptr<Shell> shell{};
     int console_output = -1;  // Borrowed; -1: the clone's console goes nowhere.
     // Empty: the taps of the snapshot, and no addresses.
     std::vector<NetConfig> nets{};
@@ -45,6 +47,8 @@ class FunctionTemplate {
                                                    LogSink* log) const;
 
   [[nodiscard]] const FunctionDescription& description() const { return description_; }
+  // What shells are made for.
+  [[nodiscard]] const MachineState& state() const { return state_; }
 
  private:
   FunctionTemplate(std::string path, Manifest manifest, MachineState state, FunctionImage image,

@@ -11,16 +11,11 @@
 namespace mayfly {
 
 Machine::Machine(Parts parts) : parts_(std::move(parts)) {
-  io_thread_ = Thread("io", [this] {
-    const Result<void> ran = parts_.loop->Run();
-    if (!ran) parts_.end->Set({EndReason::kHostError, ran.error().message()});
-  });
-  for (Vcpu& vcpu : parts_.vcpus) {
-    vcpu_threads_.push_back(VcpuThread::Create(
-        std::move(vcpu),
-        {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(), parts_.end.get()}));
-  }
-  parts_.vcpus.clear();
+  if (parts_.threads) return;
+  parts_.threads = std::make_unique<MachineThreads>(
+      parts_.loop.get(), parts_.end.get(), std::move(parts_.vcpus),
+      VcpuThread::Resources{parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
+                            parts_.end.get()});
 }
 
 Machine::~Machine() { Stop(); }
@@ -39,11 +34,11 @@ void Machine::AnnounceEnd() {
 
 void Machine::Resume() {
   for (const auto& transport : parts_.transports) transport->Resume();
-  for (const auto& vcpu : vcpu_threads_) vcpu->Resume();
+  for (const auto& vcpu : parts_.threads->vcpus()) vcpu->Resume();
 }
 
 void Machine::Pause() {
-  for (const auto& vcpu : vcpu_threads_) vcpu->Pause();
+  for (const auto& vcpu : parts_.threads->vcpus()) vcpu->Pause();
   for (const auto& transport : parts_.transports) transport->Pause();
 }
 
@@ -51,7 +46,7 @@ Result<MachineState> Machine::Save() const {
   MachineState state;
   state.memory_bytes = parts_.memory->size();
   state.clock_ns = TRY(parts_.vm->GetClock());
-  for (const auto& vcpu : vcpu_threads_) {
+  for (const auto& vcpu : parts_.threads->vcpus()) {
     state.vcpus.push_back(TRY(vcpu->Save(parts_.msr_indices)));
   }
   state.ioapic = parts_.ioapic->Save();
@@ -69,7 +64,7 @@ Result<MachineState> Machine::Save() const {
 
 void Machine::OnDoorbell(std::function<void()> rung) {
   parts_.doorbell->OnRung([this, rung = std::move(rung)] {
-    for (const auto& vcpu : vcpu_threads_) vcpu->RequestPause();
+    for (const auto& vcpu : parts_.threads->vcpus()) vcpu->RequestPause();
     rung();
   });
 }
@@ -84,9 +79,8 @@ Result<void> Machine::SetRestorePage(const RestorePage& page) {
 void Machine::Stop() {
   parts_.end->Set({EndReason::kStopped, ""});
   if (parts_.pager) parts_.pager->Abandon();
-  for (const auto& vcpu : vcpu_threads_) vcpu->Stop();
-  parts_.loop->Stop();
-  io_thread_.Join();
+  parts_.threads->StopVcpus();
+  parts_.threads->StopIo();
   // The loop may have been stopped before it got to the announcement.
   AnnounceEnd();
 }

@@ -8,7 +8,6 @@
 #include "base/event_loop.h"
 #include "base/log.h"
 #include "base/restore_page.h"
-#include "base/thread.h"
 #include "devices/bus.h"
 #include "devices/identity/generation_id.h"
 #include "devices/legacy/acpi_pm.h"
@@ -31,9 +30,9 @@
 #include "vmm/machine/irqfd_line.h"
 #include "vmm/machine/machine_config.h"
 #include "vmm/machine/machine_end.h"
+#include "vmm/machine/machine_threads.h"
 #include "vmm/machine/power_events.h"
 #include "vmm/machine/serial_input.h"
-#include "vmm/machine/vcpu_thread.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace mayfly {
@@ -73,6 +72,9 @@ class Machine {
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
     std::vector<uint32_t> msr_indices;  // Kvm::MsrIndices()
+    // If they were started ahead, with the vCPUs in them; else the machine starts them. Last: they
+    // are gone before anything that they use.
+    std::unique_ptr<MachineThreads> threads;
   };
 
   explicit Machine(Parts parts);
@@ -136,9 +138,6 @@ class Machine {
   Parts parts_;
   std::function<void(const MachineEnd&)> on_end_;
   std::atomic<bool> end_announced_{false};
-  // Threads last: they are gone before anything that they use.
-  Thread io_thread_;
-  std::vector<std::unique_ptr<VcpuThread>> vcpu_threads_;
 };
 
 }  // namespace mayfly

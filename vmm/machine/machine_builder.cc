@@ -18,6 +18,7 @@
 #include "vmm/boot/layout.h"
 #include "vmm/control/control_channel.h"
 #include "vmm/machine/new_life.h"
+#include "vmm/machine/shell.h"
 
 namespace mayfly {
 namespace {
@@ -61,10 +62,7 @@ Result<Machine::Parts> MachineBuilder::Build() && {
 
 Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
                                                          RestoredMemory memory) && {
-  saved_ = std::move(state);
-  config_.memory_bytes = saved_->memory_bytes;
-  config_.vcpu_count = static_cast<uint32_t>(saved_->vcpus.size());
-  TRY(CheckConfig());
+  TRY(AdoptState(std::move(state)));
   TRY(CheckState(*memory.memory));
   const Kvm kvm = TRY(Kvm::Open());
   parts_.memory = std::move(memory.memory);
@@ -83,6 +81,48 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
 
 Result<void> MachineBuilder::BuildRestored(const Kvm& kvm) {
   TRY(CreateVm(kvm));
+  return FinishRestore();
+}
+
+Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
+                                                         std::unique_ptr<Shell> shell) && {
+  TRY(AdoptState(std::move(state)));
+  TRY(CheckState(shell->memory()));
+  parts_ = TRY(std::move(*shell).TakeParts(*saved_));
+  TRY(FinishRestore());
+  return std::make_unique<Machine>(std::move(parts_));
+}
+
+Result<Machine::Parts> MachineBuilder::BuildShell(const MachineState& state) && {
+  TRY(AdoptState(state));
+  const Kvm kvm = TRY(Kvm::Open());
+  parts_.memory = TRY(GuestMemory::Create(state.memory_bytes));
+  parts_.end = TRY(EndLatch::Create());
+  TRY(CreateVm(kvm));
+  // In the order in which the devices will ask for them.
+  TRY(CreateLine(layout::kSerialGsi));
+  TRY(CreateLine(layout::kGenerationGsi));
+  for (uint32_t i = 0; i < state.virtio.size(); ++i) TRY(CreateLine(layout::kFirstVirtioGsi + i));
+  for (const VcpuState& saved : state.vcpus) {
+    Vcpu vcpu = TRY(parts_.vm->CreateVcpu(saved.id));
+    TRY(WithContext(PrepareVcpu(vcpu, saved), fmt::format("vcpu {}", saved.id)));
+    parts_.vcpus.push_back(std::move(vcpu));
+  }
+  parts_.threads = std::make_unique<MachineThreads>(
+      parts_.loop.get(), parts_.end.get(), std::move(parts_.vcpus),
+      VcpuThread::Resources{parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
+                            parts_.end.get()});
+  return std::move(parts_);
+}
+
+Result<void> MachineBuilder::AdoptState(MachineState state) {
+  saved_ = std::move(state);
+  config_.memory_bytes = saved_->memory_bytes;
+  config_.vcpu_count = static_cast<uint32_t>(saved_->vcpus.size());
+  return CheckConfig();
+}
+
+Result<void> MachineBuilder::FinishRestore() {
   TRY(AddLegacyDevices());
   TRY(AddVirtioDevices());
   TRY(RestoreVcpus());
@@ -189,9 +229,14 @@ Result<void> MachineBuilder::CreateVm(const Kvm& kvm) {
   return {};
 }
 
-Result<InterruptLine*> MachineBuilder::AddLine(uint32_t gsi) {
+Result<void> MachineBuilder::CreateLine(uint32_t gsi) {
   parts_.lines.push_back(TRY(IrqfdLine::Create(*parts_.vm, gsi)));
-  return parts_.lines.back().get();
+  return {};
+}
+
+Result<InterruptLine*> MachineBuilder::AddLine(uint32_t gsi) {
+  if (lines_used_ == parts_.lines.size()) TRY(CreateLine(gsi));
+  return parts_.lines[lines_used_++].get();
 }
 
 Result<void> MachineBuilder::AddLegacyDevices() {
@@ -415,6 +460,11 @@ Result<void> MachineBuilder::CreateVcpus(const Kvm& kvm, const LoadedKernel& ker
 
 Result<void> MachineBuilder::RestoreVcpus() {
   for (const VcpuState& state : saved_->vcpus) {
+    if (parts_.threads) {
+      TRY(WithContext(parts_.threads->vcpus()[state.id]->Restore(state),
+                      fmt::format("vcpu {}", state.id)));
+      continue;
+    }
     Vcpu vcpu = TRY(parts_.vm->CreateVcpu(state.id));
     TRY(WithContext(RestoreVcpu(vcpu, state), fmt::format("vcpu {}", state.id)));
     parts_.vcpus.push_back(std::move(vcpu));

@@ -15,6 +15,8 @@
 
 namespace mayfly {
 
+class Shell;
+
 // Makes a Machine of a configuration; the only code that knows which device is wired to what.
 // Nothing of the host is left behind if it fails halfway.
 class MachineBuilder {
@@ -34,9 +36,16 @@ class MachineBuilder {
   // that this host cannot continue; kInvalidArgument, with both sides, where configuration and
   // state differ.
   Result<std::unique_ptr<Machine>> Restore(MachineState state, RestoredMemory memory) &&;
+  // The same in a shell of the state's shape, over what the shell was filled with.
+  Result<std::unique_ptr<Machine>> Restore(MachineState state, std::unique_ptr<Shell> shell) &&;
+  // What a shell for `state` is made of.
+  Result<Machine::Parts> BuildShell(const MachineState& state) &&;
 
  private:
   [[nodiscard]] size_t CountVirtioDevices() const;
+  Result<void> AdoptState(MachineState state);
+  // What comes after KVM's machine.
+  Result<void> FinishRestore();
   Result<void> CheckConfig() const;
   Result<void> CheckState(const GuestMemory& memory) const;
   Result<void> CheckRestorePage() const;
@@ -54,6 +63,8 @@ class MachineBuilder {
   Result<void> AddRng();
   Result<void> AddTransport(std::string name, std::unique_ptr<VirtioDevice> device,
                             KickMode kick_mode);
+  Result<void> CreateLine(uint32_t gsi);
+  // The next line: devices ask for theirs in the order of the shell's.
   Result<InterruptLine*> AddLine(uint32_t gsi);
   // Puts kernel, initrd, command line and tables into guest memory.
   Result<LoadedKernel> LoadGuest();
@@ -71,6 +82,7 @@ class MachineBuilder {
   // What the machine is restored from; nothing if it is booted.
   std::optional<MachineState> saved_;
   Machine::Parts parts_;
+  size_t lines_used_ = 0;  // Of those in the shell.
   AcpiDevices acpi_;
 };
 

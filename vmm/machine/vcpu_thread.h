@@ -45,6 +45,9 @@ class VcpuThread {
   // Ends the thread. Idempotent.
   void Stop();
 
+  // Gives the vCPU another state, but for what PrepareVcpu() sets; while it is paused.
+  Result<void> Restore(const VcpuState& state) const { return RestoreRegisters(vcpu_, state); }
+
   // The vCPU's state, while it is paused.
   Result<VcpuState> Save(std::span<const uint32_t> msr_indices) const {
     return SaveVcpu(vcpu_, msr_indices);

@@ -58,6 +58,9 @@ class GuestMemory {
   // come from the file when they are first touched, and are the guest's own from its first write
   // on. Whoever gives the file sees to it that nobody shortens or changes it.
   static Result<std::unique_ptr<GuestMemory>> MapPrivate(uint64_t size, int fd);
+  // Puts such contents in the place of what there is, at the same addresses: what KVM or a thread
+  // knows of this memory stays right. While nobody uses it; `fd` is as long as the memory.
+  Result<void> MapOver(int fd);
   GuestMemory(const GuestMemory&) = delete;
   GuestMemory& operator=(const GuestMemory&) = delete;
 

@@ -1,0 +1,29 @@
+#include "vmm/machine/machine_threads.h"
+
+namespace mayfly {
+
+MachineThreads::MachineThreads(EventLoop* loop, EndLatch* end, std::vector<Vcpu> vcpus,
+                               const VcpuThread::Resources& resources)
+    : loop_(loop) {
+  io_ = Thread("io", [loop, end] {
+    const Result<void> ran = loop->Run();
+    if (!ran) end->Set({EndReason::kHostError, ran.error().message()});
+  });
+  for (Vcpu& vcpu : vcpus) vcpus_.push_back(VcpuThread::Create(std::move(vcpu), resources));
+}
+
+MachineThreads::~MachineThreads() {
+  StopVcpus();
+  StopIo();
+}
+
+void MachineThreads::StopVcpus() {
+  for (const auto& vcpu : vcpus_) vcpu->Stop();
+}
+
+void MachineThreads::StopIo() {
+  loop_->Stop();
+  io_.Join();
+}
+
+}  // namespace mayfly

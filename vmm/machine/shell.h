@@ -1,0 +1,37 @@
+#pragma once
+
+#include <memory>
+
+#include "vmm/machine/machine.h"
+
+namespace mayfly {
+
+// A machine without contents, made ahead of time for the states of one shape: KVM's machine with
+// its vCPUs and their CPUID, a memory slot over addresses that nothing stands behind yet, interrupt
+// lines, and threads that wait. One restore takes it; it is never used again. One thread at a time.
+class Shell {
+ public:
+  // In the shape of `state`: memory, vCPUs, and the number of devices. kUnsupported, with both
+  // sides, if this host cannot continue such a state.
+  static Result<std::unique_ptr<Shell>> Create(const MachineState& state);
+  Shell(const Shell&) = delete;
+  Shell& operator=(const Shell&) = delete;
+
+  // Puts a private mapping of `fd`, a memory image of as many bytes as memory() has, behind the
+  // slot.
+  Result<void> Fill(int fd) { return parts_.memory->MapOver(fd); }
+  [[nodiscard]] const GuestMemory& memory() const { return *parts_.memory; }
+
+  // For the builder: what there is of a machine, if `state` has the shape; kInvalidArgument if not.
+  Result<Machine::Parts> TakeParts(const MachineState& state) &&;
+
+ private:
+  Shell() = default;
+
+  Machine::Parts parts_;
+  // Of the state that the shell was made for: what KVM was told once.
+  std::vector<std::vector<kvm_cpuid_entry2>> cpuids_;
+  uint32_t tsc_khz_ = 0;
+};
+
+}  // namespace mayfly
