@@ -46,6 +46,16 @@ class InstallTest : public ApiFixture {
     EXPECT_EQ(Run({program, SnapshotPath(), "hello"}), "hello");
   }
 
+  // The project examples/embed, built once; the directory with its programs.
+  [[nodiscard]] std::string BuildExamples() const {
+    std::string build = PathFor("embed-build");
+    if (fs::exists(build)) return build;
+    Run({"cmake", "-S", MAYFLY_SOURCE_DIR "/examples/embed", "-B", build,
+         "-DCMAKE_PREFIX_PATH=" + prefix_, "-DCMAKE_C_FLAGS=-Wall -Wextra -Wpedantic -Werror"});
+    Run({"cmake", "--build", build});
+    return build;
+  }
+
   static std::string Needed(const std::string& program) {
     return Run({"sh", "-c", "readelf -d " + program + " | grep NEEDED"});
   }
@@ -69,12 +79,45 @@ TEST_F(InstallTest, ProgramBuiltWithPkgConfigStaticallyAnswers) {
 }
 
 TEST_F(InstallTest, ProgramsBuiltWithCMakeAnswer) {
-  const std::string build = PathFor("embed-build");
-  Run({"cmake", "-S", MAYFLY_SOURCE_DIR "/examples/embed", "-B", build,
-       "-DCMAKE_PREFIX_PATH=" + prefix_});
-  Run({"cmake", "--build", build});
+  const std::string build = BuildExamples();
   ExpectEcho(build + "/invoke");
   ExpectEcho(build + "/invoke-static");
+}
+
+TEST_F(InstallTest, ThousandInvocationsOnEightThreadsAreAnsweredFromShells) {
+  const std::string build = BuildExamples();
+  EXPECT_EQ(Run({build + "/serve", SnapshotPath(), "1000", "8"}).substr(0, 18),
+            "1000 of 1000 right");
+}
+
+TEST_F(InstallTest, PythonAnswers) {
+  EXPECT_EQ(Run({"sh", "-c",
+                 "LD_LIBRARY_PATH=" + prefix_ +
+                     "/lib python3 " MAYFLY_SOURCE_DIR "/examples/embed/invoke.py " +
+                     SnapshotPath() + " hello"}),
+            "hello");
+}
+
+TEST_F(InstallTest, GoAnswers) {
+  if (RunProgram({"sh", "-c", "command -v go"}).status != 0) GTEST_SKIP() << "no Go";
+  Run({"sh", "-c",
+       "cd " MAYFLY_SOURCE_DIR "/examples/embed/go && PKG_CONFIG_PATH=" + prefix_ +
+           "/lib/pkgconfig GOCACHE=" + PathFor("go-cache") + " CGO_LDFLAGS=-Wl,-rpath," + prefix_ +
+           "/lib CGO_LDFLAGS_ALLOW=-Wl,-rpath,.* go build -o " + PathFor("invoke-go")});
+  ExpectEcho(PathFor("invoke-go"));
+}
+
+TEST_F(InstallTest, ManualPagesAndCompletionsAreOfThisVersion) {
+  EXPECT_TRUE(fs::exists(prefix_ + "/share/man/man1/mayfly.1"));
+  EXPECT_NE(Run({"cat", prefix_ + "/share/man/man1/mayfly-invoke.1"}).find("\\-\\-record"),
+            std::string::npos);
+  EXPECT_NE(Run({"cat", prefix_ + "/share/man/man3/mayfly.h.3"}).find("mayfly_invoke_start"),
+            std::string::npos);
+  const std::string complete =
+      ". " + prefix_ +
+      "/share/bash-completion/completions/mayfly; COMP_WORDS=(mayfly invoke --rec); "
+      "COMP_CWORD=2; _mayfly; echo \"${COMPREPLY[@]}\"";
+  EXPECT_EQ(Run({"bash", "-c", complete}), "--record\n");
 }
 
 // All of a package, with what the dynamic linker would look for in /usr.

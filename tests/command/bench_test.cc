@@ -73,6 +73,30 @@ TEST_F(BenchTest, APageThatCannotBeWrittenIsAnErrorBeforeAnythingIsMeasured) {
   ExpectError(result, 4, "--html");
 }
 
+TEST_F(BenchTest, ShellsMeasuresAllThree) {
+  const ProgramResult result = Mayfly({"bench", "shells", "--runs", "3", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  rapidjson::Document times;
+  times.Parse(result.out.c_str());
+  EXPECT_EQ(times["runs"].GetUint(), 3u);
+  EXPECT_GT(times["pooled_us"]["p50"].GetDouble(), 0);
+  EXPECT_GT(times["pooled_floor_us"]["p99"].GetDouble(), 0);
+  EXPECT_GT(times["unpooled_us"]["p50"].GetDouble(), 0);
+}
+
+TEST_F(BenchTest, StormMeasuresEveryClone) {
+  const ProgramResult result = Mayfly({"bench", "storm", "--clones", "20", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  rapidjson::Document storm;
+  storm.Parse(result.out.c_str());
+  EXPECT_GT(storm["rate_per_s"].GetDouble(), 0);
+  EXPECT_GT(storm["cpu_ms_per_clone"].GetDouble(), 0);
+  EXPECT_GT(storm["p99_us"].GetDouble(), 0);
+  EXPECT_EQ(storm["alive"].GetUint(), 20u);
+  EXPECT_STREQ(storm["bounded_by"].GetString(), "--clones");
+  EXPECT_GT(storm["private_kib_per_clone"].GetDouble(), 0);
+}
+
 TEST_F(BenchTest, AnUnknownWayIsRefusedByName) {
   const ProgramResult result = Mayfly({"bench", "restore", "--way", "magic"});
   EXPECT_EQ(result.status, 2);

@@ -18,20 +18,6 @@ Result<void> Call(int fd, unsigned long request, const T& argument, const char* 
   return {};
 }
 
-Result<void> SetState(int vcpu, const PreparedVcpu& prepared) {
-  const VcpuState& state = prepared.state;
-  TRY(Call(vcpu, abi::kSetCpuid2, prepared.cpuid, "KVM_SET_CPUID2"));
-  TRY(Call(vcpu, KVM_SET_MP_STATE, kvm_mp_state{state.mp_state}, "KVM_SET_MP_STATE"));
-  TRY(Call(vcpu, KVM_SET_REGS, state.registers, "KVM_SET_REGS"));
-  TRY(Call(vcpu, KVM_SET_SREGS, state.system, "KVM_SET_SREGS"));
-  if (state.xcrs.nr_xcrs > 0) TRY(Call(vcpu, KVM_SET_XCRS, state.xcrs, "KVM_SET_XCRS"));
-  TRY(Call(vcpu, abi::kSetXsave, state.xsave, "KVM_SET_XSAVE"));
-  TRY(Call(vcpu, KVM_SET_DEBUGREGS, state.debug, "KVM_SET_DEBUGREGS"));
-  TRY(Call(vcpu, KVM_SET_LAPIC, state.lapic, "KVM_SET_LAPIC"));
-  TRY(Call(vcpu, abi::kSetMsrs, prepared.msrs, "KVM_SET_MSRS"));
-  return Call(vcpu, KVM_SET_VCPU_EVENTS, state.events, "KVM_SET_VCPU_EVENTS");
-}
-
 }  // namespace
 
 std::unique_ptr<PreparedVcpu> PreparedVcpu::Of(const VcpuState& state) {
@@ -44,8 +30,29 @@ std::unique_ptr<PreparedVcpu> PreparedVcpu::Of(const VcpuState& state) {
   return prepared;
 }
 
+Result<void> BareMachine::SetState(const PreparedVcpu& prepared) {
+  const VcpuState& state = prepared.state;
+  const int vcpu = vcpu_.get();
+  TRY(Call(vcpu, KVM_SET_MP_STATE, kvm_mp_state{state.mp_state}, "KVM_SET_MP_STATE"));
+  TRY(Call(vcpu, KVM_SET_REGS, state.registers, "KVM_SET_REGS"));
+  TRY(Call(vcpu, KVM_SET_SREGS, state.system, "KVM_SET_SREGS"));
+  if (state.xcrs.nr_xcrs > 0) TRY(Call(vcpu, KVM_SET_XCRS, state.xcrs, "KVM_SET_XCRS"));
+  TRY(Call(vcpu, abi::kSetXsave, state.xsave, "KVM_SET_XSAVE"));
+  TRY(Call(vcpu, KVM_SET_DEBUGREGS, state.debug, "KVM_SET_DEBUGREGS"));
+  TRY(Call(vcpu, KVM_SET_LAPIC, state.lapic, "KVM_SET_LAPIC"));
+  TRY(Call(vcpu, abi::kSetMsrs, prepared.msrs, "KVM_SET_MSRS"));
+  return Call(vcpu, KVM_SET_VCPU_EVENTS, state.events, "KVM_SET_VCPU_EVENTS");
+}
+
 Result<BareMachine> BareMachine::Create(int kvm, const PreparedVcpu& prepared,
                                         std::span<uint8_t> memory) {
+  BareMachine machine = TRY(CreateShell(kvm, prepared, memory));
+  TRY(machine.SetState(prepared));
+  return machine;
+}
+
+Result<BareMachine> BareMachine::CreateShell(int kvm, const PreparedVcpu& prepared,
+                                             std::span<uint8_t> memory) {
   const int run_size = ::ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
   if (run_size < 0) return FailErrno("KVM_GET_VCPU_MMAP_SIZE");
   UniqueFd vm(::ioctl(kvm, KVM_CREATE_VM, 0));
@@ -68,7 +75,7 @@ Result<BareMachine> BareMachine::Create(int kvm, const PreparedVcpu& prepared,
   if (!vcpu.valid()) return FailErrno("KVM_CREATE_VCPU");
   Mapping run = TRY(Mapping::File(vcpu.get(), 0, static_cast<size_t>(run_size),
                                   PROT_READ | PROT_WRITE, MAP_SHARED));
-  TRY(SetState(vcpu.get(), prepared));
+  TRY(Call(vcpu.get(), abi::kSetCpuid2, prepared.cpuid, "KVM_SET_CPUID2"));
   return BareMachine(std::move(vm), std::move(vcpu), std::move(run));
 }
 

@@ -29,6 +29,10 @@ class BareMachine {
  public:
   // Over `memory`, which outlives it, where `vcpu` stands. `kvm` is /dev/kvm.
   static Result<BareMachine> Create(int kvm, const PreparedVcpu& vcpu, std::span<uint8_t> memory);
+  // The same with nothing of the vCPU's but its CPUID, and the rest of it.
+  static Result<BareMachine> CreateShell(int kvm, const PreparedVcpu& vcpu,
+                                         std::span<uint8_t> memory);
+  Result<void> SetState(const PreparedVcpu& vcpu);
 
   // Runs until the guest writes `value` to its doorbell.
   Result<void> RunTo(uint32_t value);

@@ -49,11 +49,14 @@ Result<std::string> FindGuest(const std::string& directory, std::string_view nam
   return Fail(ErrorCode::kNotFound, path + ": not there (scripts/build makes it)");
 }
 
-// What both have.
-void AddCommonOptions(CLI::App& command, BenchArguments& arguments) {
+void AddRuns(CLI::App& command, BenchArguments& arguments) {
   command.add_option("--runs", arguments.runs, "Of each row")
       ->type_name("N")
       ->capture_default_str();
+}
+
+// What all have.
+void AddCommonOptions(CLI::App& command, BenchArguments& arguments) {
   command.add_flag("--json", arguments.json, "As JSON");
   command
       .add_option("--guest-dir", arguments.guest_directory,
@@ -113,6 +116,7 @@ void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
       ->capture_default_str();
   restore->add_option("--html", arguments.html, "Write a page with charts there, too")
       ->type_name("FILE");
+  AddRuns(*restore, arguments);
   AddCommonOptions(*restore, arguments);
   restore->footer(kExamples);
   CLI::App* faults = command->add_subcommand(
@@ -121,18 +125,47 @@ void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
   faults->add_option("--pages", arguments.pages, "That the guest reads: a power of two")
       ->type_name("N")
       ->capture_default_str();
+  AddRuns(*faults, arguments);
   AddCommonOptions(*faults, arguments);
   faults->footer("docs/bench.md says what is in the table.\n");
-  faults->callback([&arguments] { arguments.faults = true; });
+  faults->callback([&arguments] { arguments.kind = BenchKind::kFaults; });
+  CLI::App* shells = command->add_subcommand(
+      "shells", "Restore a small guest in machines made ahead of time, and from scratch");
+  AddRuns(*shells, arguments);
+  AddCommonOptions(*shells, arguments);
+  shells->footer("docs/bench.md says what is in the table.\n");
+  shells->callback([&arguments] { arguments.kind = BenchKind::kShells; });
+  CLI::App* storm = command->add_subcommand(
+      "storm", "Create and destroy many clones of one snapshot on all processors");
+  storm->add_option("--clones", arguments.clones, "How many, also of those that live at once")
+      ->type_name("N")
+      ->capture_default_str();
+  AddCommonOptions(*storm, arguments);
+  storm->footer("docs/bench.md says what is printed.\n");
+  storm->callback([&arguments] { arguments.kind = BenchKind::kStorm; });
 }
 
 Result<BenchOptions> PrepareBench(const BenchArguments& arguments) {
   BenchOptions options;
-  options.faults = arguments.faults;
+  options.kind = arguments.kind;
   options.runs =
       static_cast<uint32_t>(TRY(WithContext(ParseCount(arguments.runs, 1, kMostRuns), "--runs")));
   options.json = arguments.json;
-  TRY(options.faults ? PrepareFaults(arguments, options) : PrepareRestore(arguments, options));
+  switch (options.kind) {
+    case BenchKind::kRestore:
+      TRY(PrepareRestore(arguments, options));
+      break;
+    case BenchKind::kFaults:
+      TRY(PrepareFaults(arguments, options));
+      break;
+    case BenchKind::kStorm:
+      options.clones = static_cast<uint32_t>(
+          TRY(WithContext(ParseCount(arguments.clones, 1, kMostRuns), "--clones")));
+      [[fallthrough]];
+    case BenchKind::kShells:
+      options.guest = TRY(FindGuest(arguments.guest_directory, "restore-guest"));
+      break;
+  }
   return options;
 }
 

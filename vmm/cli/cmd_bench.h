@@ -12,26 +12,30 @@ class App;
 
 namespace mayfly {
 
+enum class BenchKind : uint8_t { kRestore, kFaults, kShells, kStorm };
+
 // `mayfly bench` as typed; empty where nothing was.
 struct BenchArguments {
-  bool faults = false;  // `bench faults`, not `bench restore`.
+  BenchKind kind = BenchKind::kRestore;
   std::vector<std::string> memories;
   std::vector<std::string> ways;
   std::string working_set = "24";
   std::string runs = "200";
   std::string pages = "2048";
+  std::string clones = "1000";
   std::string guest_directory;
   std::string html;
   bool json = false;
 };
 
 struct BenchOptions {
-  bool faults = false;
+  BenchKind kind = BenchKind::kRestore;
   std::vector<uint32_t> memories_mib;
   std::vector<std::string> ways;
   uint32_t working_set_mib = 24;
   uint32_t runs = 200;
   uint32_t pages = 2048;
+  uint32_t clones = 1000;
   std::string guest;
   std::string html;  // The file for the page; empty: none.
   bool json = false;

@@ -14,6 +14,8 @@
 #include "vmm/bench/bench_page.h"
 #include "vmm/bench/bench_report.h"
 #include "vmm/bench/restore_bench.h"
+#include "vmm/bench/shell_bench.h"
+#include "vmm/bench/storm_bench.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/snapshot_reports.h"
 
@@ -123,11 +125,35 @@ Result<std::string> MeasureRestores(const BenchOptions& options) {
   return options.json ? RestoreJson(rows) : RestoreTable(rows);
 }
 
+Result<std::string> MeasureShells(const BenchOptions& options) {
+  const ShellTimes times = TRY(RunShellBench(options.guest, TemporaryDirectory(), options.runs));
+  return options.json ? ShellJson(times) : ShellTable(times);
+}
+
+Result<std::string> MeasureStorm(const BenchOptions& options) {
+  const StormResult result =
+      TRY(RunStormBench(options.guest, TemporaryDirectory(), options.clones));
+  return options.json ? StormJson(result) : StormTable(result);
+}
+
+Result<std::string> Measure(const BenchOptions& options) {
+  switch (options.kind) {
+    case BenchKind::kRestore:
+      return MeasureRestores(options);
+    case BenchKind::kFaults:
+      return MeasureFaults(options);
+    case BenchKind::kShells:
+      return MeasureShells(options);
+    case BenchKind::kStorm:
+      return MeasureStorm(options);
+  }
+  return Fail(ErrorCode::kInvalidArgument, "no such bench");
+}
+
 }  // namespace
 
 int RunBench(const BenchOptions& options) {
-  const Result<std::string> text =
-      options.faults ? MeasureFaults(options) : MeasureRestores(options);
+  const Result<std::string> text = Measure(options);
   return text ? PrintText(*text) : ReportError(text.error());
 }
 

@@ -19,7 +19,9 @@
  *           "One at a time" at a function means: a second call on the same handle meanwhile returns
  *           MAYFLY_E_BUSY. In a callback only the functions marked "in callbacks" work; all others
  *           return MAYFLY_E_THREAD. No callback runs after the close of its handle has returned.
- * Signals   The library uses SIGRTMIN for its own threads, and blocks all others in them.
+ * Signals   The library uses SIGRTMIN for its own threads. It handles SIGSEGV and SIGBUS, which an
+ *           access of its own to guest memory raises when a page of a file is gone; all others go to
+ *           the handlers that were there before its first machine.
  * Process   Not across fork(): a child may only exec() or exit.
  */
 #ifndef MAYFLY_H

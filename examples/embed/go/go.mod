@@ -1,0 +1,3 @@
+module mayfly/invoke
+
+go 1.19
