@@ -35,6 +35,8 @@ class MemoryTemplate {
   [[nodiscard]] Result<RestoredMemory> Clone(const MemoryOptions& options) const;
 
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
+  // The memfd, for private mappings of it.
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
   MemoryTemplate(UniqueFd fd, uint64_t bytes) : fd_(std::move(fd)), bytes_(bytes) {}

@@ -8,8 +8,8 @@
 
 #include "base/file.h"
 #include "vmm/bench/bare_machine.h"
-#include "vmm/bench/clone_source.h"
 #include "vmm/bench/bench_report.h"
+#include "vmm/bench/clone_source.h"
 #include "vmm/boot/layout.h"
 
 namespace mayfly {

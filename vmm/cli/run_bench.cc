@@ -17,7 +17,7 @@
 #include "vmm/bench/shell_bench.h"
 #include "vmm/bench/storm_bench.h"
 #include "vmm/cli/output.h"
-#include "vmm/cli/snapshot_reports.h"
+#include "vmm/machine/function_manifest.h"
 
 namespace mayfly {
 namespace {

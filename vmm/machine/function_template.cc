@@ -1,9 +1,8 @@
 #include "vmm/machine/function_template.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 
-#include "base/file.h"
+#include "snapshot/fill_memory.h"
 
 namespace mayfly {
 namespace {
@@ -32,26 +31,16 @@ Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::stri
   FunctionImage image = TRY(WithContext(OpenImage(snapshot.manifest(), options.image), path));
   FunctionDescription description =
       TRY(ParseFunctionDescription(snapshot.manifest().function->description, path));
-  std::unique_ptr<FunctionTemplate> self(new FunctionTemplate(
-      path, snapshot.manifest(), snapshot.TakeState(), std::move(image), std::move(description)));
-  self->memory_ = TRY(OpenFile(path + "/" + SnapshotFiles::kMemory, O_RDONLY));
-  self->digests_ = TRY(OpenFile(path + "/" + SnapshotFiles::kDigests, O_RDONLY));
+  MemoryOptions check;
+  check.unverified = options.unverified;
+  check.stamps = options.stamps;
+  check.manifest = snapshot.manifest_digest();
+  auto memory = TRY(WithContext(MemoryTemplate::Create(snapshot.TakeMemory(), check), path));
+  std::unique_ptr<FunctionTemplate> self(
+      new FunctionTemplate(path, snapshot.manifest(), snapshot.TakeState(), std::move(image),
+                           std::move(description), std::move(memory)));
   if (options.use_working_set) self->working_set_ = TRY(snapshot.ReadWorkingSet());
-  MemoryOptions once;
-  once.unverified = options.unverified;
-  once.stamps = options.stamps;
-  once.manifest = snapshot.manifest_digest();
-  auto memory = TRY(WithContext(self->OpenMemory(), path));
-  // For its checks.
-  const RestoredMemory checked = TRY(WithContext(RestoreMemory(std::move(memory), once), path));
   return self;
-}
-
-Result<std::unique_ptr<MemoryImage>> FunctionTemplate::OpenMemory() const {
-  UniqueFd memory = TRY(memory_.Duplicate());
-  UniqueFd digests = TRY(digests_.Duplicate());
-  return MemoryImage::Open(std::move(memory), std::move(digests), state_.memory_bytes,
-                           manifest_.memory_digests);
 }
 
 Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
@@ -76,19 +65,17 @@ Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
 Result<RestoredMemory> FunctionTemplate::MemoryOf(MemoryWay way, bool record) const {
   MemoryOptions options;
   options.way = way;
-  options.unverified = true;  // Open() has compared it.
   if (working_set_) options.working_set = &*working_set_;
   options.pager.record = record;
   if (record) options.pager.run_bytes = GuestMemory::kPageSize;
-  auto image = TRY(OpenMemory());
-  return RestoreMemory(std::move(image), options);
+  return memory_->Clone(options);
 }
 
 Result<std::unique_ptr<FunctionMachine>> FunctionTemplate::Restore(
     Clone clone, FunctionSession::LogCallback on_log, LogSink* log) const {
   RestoredMemory memory;
   if (clone.shell) {
-    TRY(WithContext(clone.shell->Fill(memory_.get()), path_));
+    TRY(WithContext(clone.shell->Fill(memory_->fd()), path_));
     if (working_set_) PopulateAhead(clone.shell->memory(), *working_set_);
   } else {
     memory = TRY(WithContext(MemoryOf(clone.way, clone.record), path_));

@@ -5,15 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "snapshot/restored_memory.h"
+#include "snapshot/memory_template.h"
 #include "snapshot/snapshot_directory.h"
 #include "vmm/function/image.h"
 #include "vmm/machine/function_machine.h"
 
 namespace mayfly {
 
-// A function's snapshot, opened and checked once and kept for any number of clones. Immutable; any
-// thread.
+// A function's snapshot, opened and checked once, with its memory read, and kept for any number of
+// clones. Immutable; any thread.
 class FunctionTemplate {
  public:
   struct Options {
@@ -52,15 +52,15 @@ class FunctionTemplate {
 
  private:
   FunctionTemplate(std::string path, Manifest manifest, MachineState state, FunctionImage image,
-                   FunctionDescription description)
+                   FunctionDescription description, std::unique_ptr<MemoryTemplate> memory)
       : path_(std::move(path)),
         manifest_(std::move(manifest)),
         state_(std::move(state)),
         image_(std::move(image)),
-        description_(std::move(description)) {}
+        description_(std::move(description)),
+        memory_(std::move(memory)) {}
 
   Result<FunctionCloneConfig> ConfigOf(Clone clone) const;
-  Result<std::unique_ptr<MemoryImage>> OpenMemory() const;
   Result<RestoredMemory> MemoryOf(MemoryWay way, bool record) const;
 
   const std::string path_;  // For errors.
@@ -68,9 +68,7 @@ class FunctionTemplate {
   const MachineState state_;
   const FunctionImage image_;
   const FunctionDescription description_;
-  // The memory file, compared with its digests already.
-  UniqueFd memory_;
-  UniqueFd digests_;
+  const std::unique_ptr<MemoryTemplate> memory_;
   std::optional<WorkingSet> working_set_;
 };
 
