@@ -1,0 +1,75 @@
+#include <fcntl.h>
+
+#include "tests/integration/snapshot_fixture.h"
+#include "vmm/machine/shell_pool.h"
+
+namespace mayfly {
+namespace {
+
+class ShellTest : public SnapshotDirectoryTest {
+ protected:
+  void SetUp() override {
+    SnapshotDirectoryTest::SetUp();
+    if (IsSkipped()) return;
+    auto snapshot = Snapshot::Open(PathFor("snap"));
+    ASSERT_TRUE(snapshot) << snapshot.error().message();
+    state_ = snapshot->TakeState();
+    memory_ = snapshot->TakeMemory();
+  }
+
+  std::unique_ptr<Shell> FilledShell() {
+    auto shell = Shell::Create(state_);
+    EXPECT_TRUE(shell) << shell.error().message();
+    EXPECT_TRUE((*shell)->Fill(memory_->fd()));
+    return *std::move(shell);
+  }
+
+  MachineState state_;
+  std::unique_ptr<MemoryImage> memory_;
+};
+
+TEST_F(ShellTest, MachineGoesOnInAShell) {
+  auto machine = MachineBuilder(ConfigFor("", ""), nullptr).Restore(state_, FilledShell());
+  ASSERT_TRUE(machine) << machine.error().message();
+  machine_ = *std::move(machine);
+  BeginLife();
+  ExpectALife();
+}
+
+TEST_F(ShellTest, ShellThatNobodyTakesGoesAway) {
+  const auto shell = Shell::Create(state_);
+  EXPECT_TRUE(shell);
+}
+
+TEST_F(ShellTest, StateOfAnotherShapeIsRefused) {
+  MachineState other = state_;
+  other.vcpus.front().cpuid.front().eax ^= 1;
+  const auto machine = MachineBuilder(ConfigFor("", ""), nullptr).Restore(other, FilledShell());
+  ASSERT_FALSE(machine);
+  EXPECT_EQ(machine.error().code(), ErrorCode::kInvalidArgument);
+}
+
+TEST_F(ShellTest, RestoreThatFailsTakesTheShellWithIt) {
+  MachineState broken = state_;
+  broken.vcpus.front().msrs.resize(abi::MsrEntries::kSize + 1);
+  const auto machine = MachineBuilder(ConfigFor("", ""), nullptr).Restore(broken, FilledShell());
+  EXPECT_FALSE(machine);
+}
+
+TEST_F(ShellTest, PoolGivesWhatItHas) {
+  ShellPool pool(&state_, false, nullptr);
+  ASSERT_TRUE(pool.Fill(2));
+  EXPECT_EQ(pool.available(), 2U);
+  EXPECT_NE(pool.Take(), nullptr);
+  EXPECT_NE(pool.Take(), nullptr);
+  EXPECT_EQ(pool.Take(), nullptr);
+}
+
+TEST_F(ShellTest, PoolRefusesMoreThanItsMost) {
+  ShellPool pool(&state_, false, nullptr);
+  EXPECT_EQ(pool.Fill(ShellPool::kMostShells + 1).error().code(), ErrorCode::kTooLarge);
+  EXPECT_EQ(pool.available(), 0U);
+}
+
+}  // namespace
+}  // namespace mayfly
