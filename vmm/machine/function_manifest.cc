@@ -3,22 +3,11 @@
 #include <cpuid.h>
 
 #include <array>
-#include <cstdlib>
 #include <cstring>
 
+#include "snapshot/snapshot_folder.h"
+
 namespace mayfly {
-namespace {
-
-Result<std::string> AbsolutePath(const std::string& path) {
-  char* const resolved = ::realpath(path.c_str(), nullptr);
-  if (resolved == nullptr) return FailErrno("resolve " + path);
-  std::string absolute(resolved);
-  ::free(resolved);
-  return absolute;
-}
-
-}  // namespace
-
 std::string HostCpuName() {
   std::array<char, 49> name{};
   for (unsigned leaf = 0; leaf < 3; ++leaf) {
@@ -39,7 +28,7 @@ Result<Manifest> ManifestOfFunction(const FunctionImage& image,
   Manifest manifest;
   manifest.mayfly_version = MAYFLY_VERSION;
   manifest.cpu = HostCpuName();
-  const std::string path = TRY(AbsolutePath(image.path()));
+  const std::string path = TRY(RealPath(image.path()));
   manifest.disks.push_back({path, image.layout().file_size(), true});
   for (const std::string& tap : taps) manifest.nets.push_back({tap});
   manifest.function = Manifest::Function{};
