@@ -25,7 +25,7 @@ class CloneSource {
   CloneSource& operator=(const CloneSource&) = delete;
 
   [[nodiscard]] const MachineState& state() const { return state_; }
-  [[nodiscard]] int memory_fd() const { return memory_->fd(); }
+  [[nodiscard]] int memory_fd() const { return memory_->layers().lowest_fd(); }
   // The file that clones map.
   [[nodiscard]] std::string memory_path() const;
 
