@@ -42,6 +42,7 @@ class MemoryImage {
   MemoryImage& operator=(const MemoryImage&) = delete;
 
   [[nodiscard]] int fd() const { return fd_.get(); }
+  [[nodiscard]] int digests_fd() const { return digests_fd_.get(); }
   [[nodiscard]] uint64_t bytes() const { return bytes_; }
 
   // Reads the table of digests, for CheckChunk().

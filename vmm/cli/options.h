@@ -7,6 +7,7 @@
 
 #include "devices/virtio/vsock/port_range.h"
 #include "vmm/cli/disk_options.h"
+#include "vmm/cli/jail_request.h"
 #include "vmm/cli/net_options.h"
 #include "vmm/function/kernel_bundle.h"
 
@@ -37,6 +38,7 @@ struct RunOptions {
   std::optional<uint32_t> vcpus;
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
+  JailRequest jail;
   KernelBundle kernel;
   GuestPrograms guest;
 };
@@ -54,9 +56,9 @@ struct RestoreOptions {
   std::string directory;
   InvokeOptions invoke;
   FillMemory memory = FillMemory::kMap;
-  bool unverified = false;       // Do not compare memory with its digests.
-  bool record = false;           // Keep what the first invocation touches as the working set.
-  bool use_working_set = true;   // If there is one.
+  bool unverified = false;      // Do not compare memory with its digests.
+  bool record = false;          // Keep what the first invocation touches as the working set.
+  bool use_working_set = true;  // If there is one.
   bool console = false;
   std::string metrics;
   std::string image;  // The function's image, if it is elsewhere than at the snapshot.
@@ -64,6 +66,7 @@ struct RestoreOptions {
   uint32_t pager_timeout_ms = 2000;  // For one page of its.
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
+  JailRequest jail;
 };
 
 struct VsockOptions {
@@ -110,6 +113,7 @@ struct VmOptions {
   std::optional<BalloonOptions> balloon{};
   bool rng = false;
   std::string metrics{};  // Where to write them; empty: nowhere.
+  JailRequest jail{};
 
   bool operator==(const VmOptions&) const = default;
 };

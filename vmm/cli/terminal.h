@@ -15,7 +15,9 @@ namespace mayfly {
 // guest, and Ctrl-A x ends the machine; Ctrl-A Ctrl-A sends one Ctrl-A.
 class Terminal {
  public:
-  static Result<std::unique_ptr<Terminal>> Create(std::function<void()> on_escape);
+  // `on_start`, if there is one, is called first in the thread that reads.
+  static Result<std::unique_ptr<Terminal>> Create(std::function<void()> on_escape,
+                                                  std::function<void()> on_start = {});
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
   ~Terminal();

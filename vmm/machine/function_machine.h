@@ -15,6 +15,15 @@
 
 namespace mayfly {
 
+// For a machine in a jail, which opens nothing any more: all empty for others.
+struct FunctionJail {
+  UniqueFd kvm{};     // /dev/kvm
+  UniqueFd kernel{};  // For a machine that boots.
+  ThreadHooks threads{};
+  // Called when all threads are there and before the guest runs.
+  std::function<void()> lock_down{};
+};
+
 struct FunctionMachineConfig {
   FunctionDescription description;
   std::string image_name;  // For errors.
@@ -25,6 +34,7 @@ struct FunctionMachineConfig {
   std::vector<NetConfig> nets;
   std::vector<InterfaceAddress> addresses;  // What init gives eth0, eth1 ...: those of `nets`.
   bool snapshot = false;                    // The function is told that SaveSnapshot() will come.
+  FunctionJail jail{};
 };
 
 // What a clone of a function's snapshot is bound to, where it is not as in the snapshot.
@@ -35,6 +45,7 @@ struct FunctionCloneConfig {
   int console_output = -1;  // As above.
   std::vector<NetConfig> nets;
   std::vector<InterfaceAddress> addresses;
+  FunctionJail jail{};
 };
 
 // A machine with one function in it: booted from a kernel, driven over the control channel. One
@@ -96,7 +107,8 @@ class FunctionMachine {
                   FunctionSession::LogCallback on_log);
 
   // For init's doorbell, and for the end of whatever waits.
-  Result<void> Adopt(std::unique_ptr<Machine> machine);
+  Result<void> Adopt(std::unique_ptr<Machine> machine, bool jailed);
+  void Begin(const FunctionJail& jail);
   Result<void> WaitForDoorbell();
 
   const FunctionDescription description_;

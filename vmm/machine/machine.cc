@@ -12,13 +12,14 @@ namespace mayfly {
 
 Machine::Machine(Parts parts) : parts_(std::move(parts)) {
   io_thread_ = Thread("io", [this] {
+    if (parts_.hooks.io) parts_.hooks.io();
     const Result<void> ran = parts_.loop->Run();
     if (!ran) parts_.end->Set({EndReason::kHostError, ran.error().message()});
   });
   for (Vcpu& vcpu : parts_.vcpus) {
     vcpu_threads_.push_back(VcpuThread::Create(
-        std::move(vcpu),
-        {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(), parts_.end.get()}));
+        std::move(vcpu), {parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
+                          parts_.end.get(), parts_.hooks.vcpu}));
   }
   parts_.vcpus.clear();
 }
@@ -87,6 +88,7 @@ void Machine::Stop() {
   for (const auto& vcpu : vcpu_threads_) vcpu->Stop();
   parts_.loop->Stop();
   io_thread_.Join();
+  parts_.serial_output->Drain();
   // The loop may have been stopped before it got to the announcement.
   AnnounceEnd();
 }

@@ -73,6 +73,7 @@ class Machine {
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
     std::vector<uint32_t> msr_indices;  // Kvm::MsrIndices()
+    ThreadHooks hooks{};
   };
 
   explicit Machine(Parts parts);

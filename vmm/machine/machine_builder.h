@@ -38,6 +38,7 @@ class MachineBuilder {
  private:
   [[nodiscard]] size_t CountVirtioDevices() const;
   Result<void> CheckConfig() const;
+  Result<Kvm> OpenKvm();
   Result<void> CheckState(const GuestMemory& memory) const;
   Result<void> CheckRestorePage() const;
   // All of a restored machine but its memory and its end.
@@ -55,6 +56,9 @@ class MachineBuilder {
   Result<void> AddTransport(std::string name, std::unique_ptr<VirtioDevice> device,
                             KickMode kick_mode);
   Result<InterruptLine*> AddLine(uint32_t gsi);
+  [[nodiscard]] KickMode InlineUnlessFiltered() const {
+    return config_.threads.filtered() ? KickMode::kLoop : KickMode::kInline;
+  }
   // Puts kernel, initrd, command line and tables into guest memory.
   Result<LoadedKernel> LoadGuest();
   Result<std::vector<uint8_t>> TakeInitrd();

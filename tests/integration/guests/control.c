@@ -1,6 +1,7 @@
 // Speaks the control protocol as mayfly-init does, and answers each invocation with its event.
 // The command line picks a fault: "wrong-id" answers for another invocation, "bad-frame" sends a
-// frame of no known type, "silent" never answers, "error" fails every invocation.
+// frame of no known type, "silent" never answers, "error" fails every invocation. Can be saved between
+// invocations, and goes on in each clone.
 #include "vsock.h"
 
 enum {
@@ -13,6 +14,7 @@ enum {
   FRAME_ERROR = 7,
   FRAME_LOG = 8,
   FRAME_SHUTDOWN = 10,
+  FRAME_SNAPSHOT = 11,
 };
 
 struct frame_header {
@@ -67,6 +69,15 @@ static uint32_t event_size(uint32_t length) {
   fail("an invoke frame without a size");
 }
 
+// As base/restore_page.h has it.
+static void begin_another_life(void) {
+  volatile uint64_t* const generation = (volatile uint64_t*)(0xde000ULL + 16);
+  const uint64_t before = *generation;
+  do {
+    outl(0x610, 1);
+  } while (*generation == before);
+}
+
 int guest_main(const char* command_line) {
   vsock_start(&vsock);
   EXPECT(vsock_connect(&vsock, 5000, 1024));
@@ -76,6 +87,10 @@ int guest_main(const char* command_line) {
   for (;;) {
     struct frame_header header = next_frame();
     if (header.type == FRAME_SHUTDOWN) return 0;
+    if (header.type == FRAME_SNAPSHOT) {
+      begin_another_life();
+      continue;
+    }
     EXPECT(header.type == FRAME_INVOKE);
     const uint64_t id = header.invocation;
     send_text(FRAME_LOG, id, "\001a line\n");
