@@ -22,8 +22,8 @@ class JailCommandTest : public CommandFixture {
                                      const std::string& input = "") const {
     arguments.emplace_back("--jail");
     std::vector<std::string> command = Command(std::move(arguments));
-    command.insert(command.begin(), {"env", "MAYFLY_RUN_DIR=" + PathFor("run"),
-                                     "MAYFLY_CACHE=" + PathFor("cache")});
+    command.insert(command.begin(),
+                   {"env", "MAYFLY_RUN_DIR=" + PathFor("run"), "MAYFLY_CACHE=" + PathFor("cache")});
     return RunProgram(command, input);
   }
   [[nodiscard]] std::vector<std::string> Run() const {
@@ -108,8 +108,8 @@ TEST_F(JailCommandTest, APlainMachineHasItsDisk) {
 }
 
 TEST_F(JailCommandTest, SigtermEndsTheMachine) {
-  std::vector<std::string> command{"timeout", "-s", "TERM", "--preserve-status", "2", "env",
-                                   "MAYFLY_RUN_DIR=" + PathFor("run")};
+  std::vector<std::string> command{
+      "timeout", "-s", "TERM", "--preserve-status", "2", "env", "MAYFLY_RUN_DIR=" + PathFor("run")};
   const auto vm =
       Command({"vm", "--kernel", Build("test-guests/basic"), "--cmdline", "loop", "--jail"});
   command.insert(command.end(), vm.begin(), vm.end());

@@ -99,6 +99,7 @@ Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* l
   }
   TRY(OpenForJail(&config.kvm, &config.nets, &keep));
   const MachineSize size{config.memory_bytes, config.vcpu_count};
+  const SavedTerminal terminal;
   return RunConfined(options.jail, size, std::move(keep), {options.metrics, ""}, log,
                      [&](Confinement& confinement) {
                        const Result<int> status =

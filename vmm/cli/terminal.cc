@@ -15,6 +15,13 @@ constexpr uint8_t kEscape = 0x01;  // Ctrl-A
 
 }  // namespace
 
+SavedTerminal::SavedTerminal()
+    : is_terminal_(::isatty(STDIN_FILENO) == 1 && ::tcgetattr(STDIN_FILENO, &saved_) == 0) {}
+
+SavedTerminal::~SavedTerminal() {
+  if (is_terminal_) ::tcsetattr(STDIN_FILENO, TCSANOW, &saved_);
+}
+
 Result<std::unique_ptr<Terminal>> Terminal::Create(std::function<void()> on_escape,
                                                    std::function<void()> on_start) {
   std::array<int, 2> ends{};

@@ -10,6 +10,20 @@
 
 namespace mayfly {
 
+// Puts standard input back as it was: for whoever starts a Terminal in another process, which may
+// not come to its end.
+class SavedTerminal {
+ public:
+  SavedTerminal();
+  SavedTerminal(const SavedTerminal&) = delete;
+  SavedTerminal& operator=(const SavedTerminal&) = delete;
+  ~SavedTerminal();
+
+ private:
+  bool is_terminal_ = false;
+  termios saved_{};
+};
+
 // The user's side of a guest's console: standard input as it is typed, without the escape sequence.
 // If standard input is a terminal, it is in raw mode as long as this lives: Ctrl-C goes to the
 // guest, and Ctrl-A x ends the machine; Ctrl-A Ctrl-A sends one Ctrl-A.
