@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 
@@ -55,7 +56,8 @@ Result<std::vector<uint8_t>> ReadFile(const std::string& path, uint64_t limit) {
 
 Result<void> ReadExactAt(int fd, std::span<uint8_t> bytes, uint64_t offset, std::string_view name) {
   while (!bytes.empty()) {
-    const ssize_t count = ::pread(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    const iovec to{bytes.data(), bytes.size()};
+    const ssize_t count = ::preadv2(fd, &to, 1, static_cast<off_t>(offset), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return FailErrno("read " + std::string(name));
     if (count == 0) {

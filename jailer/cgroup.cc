@@ -18,6 +18,7 @@ namespace mayfly {
 namespace {
 
 constexpr char kFolder[] = "mayfly";
+constexpr int kFolderAttempts = 100;
 constexpr uint64_t kCpuPeriodUs = 100'000;
 // A process that was killed is gone in milliseconds, unless the kernel is busy with its memory.
 constexpr int kRemoveAttempts = 500;
@@ -69,11 +70,30 @@ Result<void> Delegate(int directory, std::string_view controller) {
   return Set(directory, "cgroup.subtree_control", fmt::format("+{}", controller));
 }
 
-Result<UniqueFd> MakeDirectory(int parent, const std::string& name) {
-  if (::mkdirat(parent, name.c_str(), 0755) != 0 && errno != EEXIST) {
-    return FailErrno("create the cgroup " + name);
+Result<void> DelegateBoth(int parent, int folder, std::string_view controller) {
+  TRY(Delegate(parent, controller));
+  return Delegate(folder, controller);
+}
+
+// The folder of all machines' groups, if it is not there, and the one of `id` in it.
+Result<UniqueFd> MakeGroup(int parent, const CgroupHierarchy& hierarchy,
+                           std::string_view controller, const JailId& id) {
+  if (::mkdirat(parent, kFolder, 0755) != 0 && errno != EEXIST) {
+    return FailErrno(std::string("create the cgroup ") + kFolder);
   }
-  return OpenBeneath(parent, name, O_RDONLY | O_DIRECTORY);
+  const UniqueFd folder = TRY(OpenBeneath(parent, kFolder, O_RDONLY | O_DIRECTORY));
+  if (hierarchy.unified) TRY(DelegateBoth(parent, folder.get(), controller));
+  if (::mkdirat(folder.get(), id.text().c_str(), 0755) != 0) {
+    return FailErrno("create the cgroup " + id.text());
+  }
+  return OpenBeneath(folder.get(), id.text(), O_RDONLY | O_DIRECTORY);
+}
+
+// The last group takes the folder along; with others in it, it stays.
+void RemoveFolder(int mount, const std::string& path) {
+  const std::string above = path.substr(0, path.size() - (sizeof(kFolder) - 1));
+  const auto parent = OpenBeneath(mount, above.empty() ? "." : above, O_RDONLY | O_DIRECTORY);
+  if (parent) ::unlinkat(parent->get(), kFolder, AT_REMOVEDIR);
 }
 
 Result<const CgroupHierarchy*> HierarchyWith(const CgroupMounts& mounts,
@@ -132,22 +152,26 @@ Result<Cgroup::Group*> Cgroup::GroupFor(const CgroupMounts& mounts, std::string_
   const UniqueFd mount = TRY(OpenFile(hierarchy->mount, O_RDONLY | O_DIRECTORY));
   const std::string parent_name = "." + hierarchy->Parent();
   const UniqueFd parent = TRY(OpenBeneath(mount.get(), parent_name, O_RDONLY | O_DIRECTORY));
-  const UniqueFd folder = TRY(MakeDirectory(parent.get(), kFolder));
-  if (hierarchy->unified) {
-    TRY(Delegate(parent.get(), controller));
-    TRY(Delegate(folder.get(), controller));
-  }
   Place place = PlaceIn(*hierarchy, id);
   const auto known = std::ranges::find_if(groups_, [&](const Group& group) {
     return group.place.mount == place.mount && group.place.path == place.path;
   });
-  if (known != groups_.end()) return &*known;
-  if (::mkdirat(folder.get(), id.text().c_str(), 0755) != 0) {
-    return FailErrno("create the cgroup " + place.path);
+  if (known != groups_.end()) {
+    const UniqueFd folder = TRY(OpenBeneath(parent.get(), kFolder, O_RDONLY | O_DIRECTORY));
+    if (hierarchy->unified) TRY(DelegateBoth(parent.get(), folder.get(), controller));
+    return &*known;
   }
-  groups_.push_back({hierarchy->unified, std::move(place), UniqueFd(), UniqueFd()});
+  // Another machine's end may take the folder away until there is something in it.
+  Result<UniqueFd> directory = MakeGroup(parent.get(), *hierarchy, controller, id);
+  for (int attempt = 0; attempt < kFolderAttempts && !directory; ++attempt) {
+    if (directory.error().errno_value() != ENOENT && directory.error().errno_value() != ENODEV) {
+      break;
+    }
+    directory = MakeGroup(parent.get(), *hierarchy, controller, id);
+  }
+  if (!directory) return std::unexpected(std::move(directory).error());
+  groups_.push_back({hierarchy->unified, std::move(place), std::move(*directory), UniqueFd()});
   Group& group = groups_.back();
-  group.directory = TRY(OpenBeneath(folder.get(), id.text(), O_RDONLY | O_DIRECTORY));
   group.processes = TRY(OpenBeneath(group.directory.get(), "cgroup.procs", O_WRONLY));
   return &group;
 }
@@ -232,6 +256,7 @@ Result<void> Cgroup::Remove(const Place& place) {
   if (!folder) return std::unexpected(folder.error());
   for (int attempt = 0; attempt < kRemoveAttempts; ++attempt) {
     if (::unlinkat(folder->get(), id.text().c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) {
+      RemoveFolder(mount.get(), folder_path);
       return {};
     }
     if (errno != EBUSY) break;

@@ -19,6 +19,8 @@ struct CgroupLimits {
   std::optional<uint32_t> cpu_percent;   // Of one processor: 150 is one and a half.
   std::optional<uint32_t> processes;     // Threads count.
   std::optional<uint32_t> io_weight;     // Relative to other groups, 1 to 1000; 100 is usual.
+
+  bool operator==(const CgroupLimits&) const = default;
 };
 
 // A machine's control groups, one in each hierarchy that has a limit for it: mayfly/ID below the

@@ -35,20 +35,15 @@ constexpr uint64_t kReplace = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
 
 #define CALL(name) SYS_##name, #name
 
+// clang-format off: a rule, a line.
 constexpr FilterRule kTable[] = {
     // KVM and devices.
     {kVcpu, CALL(ioctl), "runs the guest", 1, {{{1, kInt, KVM_RUN}}}},
     {kVcpu, CALL(ioctl), "the guest programs its IOAPIC", 1, {{{1, kInt, kSetGsiRouting}}}},
     {kVcpu, CALL(ioctl), "the guest accepts a tap's features", 1, {{{1, kInt, TUNSETOFFLOAD}}}},
     {kPager, CALL(ioctl), "fills pages", 1, {{{1, kInt, UFFDIO_COPY}}}},
-    {kPager, CALL(ioctl), "fills pages that are zero", 1, {{{1, kInt, UFFDIO_ZEROPAGE}}}},
+    {kPager, CALL(ioctl), "lets pages be seen", 1, {{{1, kInt, UFFDIO_CONTINUE}}}},
     {kPager, CALL(ioctl), "lets a thread try again", 1, {{{1, kInt, UFFDIO_WAKE}}}},
-    {kSupervisor,
-     CALL(ioctl),
-     "frees a device that waits for a page at the end",
-     1,
-     {{{1, kInt, UFFDIO_ZEROPAGE}}}},
-
     // Locks. WAIT and WAKE differ in one bit.
     {kEveryone, CALL(futex), "locks", 1, {{{1, kInt & ~(kFutexFlags | FUTEX_WAKE), FUTEX_WAIT}}}},
     {kEveryone,
@@ -74,11 +69,11 @@ constexpr FilterRule kTable[] = {
 
     // Descriptors that were opened before.
     {kEveryone, CALL(write), "wakes other threads; the console and the log", 0, {}},
-    {kIo | kPager | kSupervisor, CALL(read), "is woken; faults; signals", 0, {}},
+    {kPager | kSupervisor, CALL(read), "faults; signals; what is typed", 0, {}},
     {kIo, CALL(epoll_wait), "waits", 0, {}},
-    {kVcpu | kIo | kSupervisor, CALL(epoll_ctl), "what is waited for", 0, {}},
+    {kIo | kSupervisor, CALL(epoll_ctl), "what is waited for", 0, {}},
     {kIo | kPager | kSupervisor, CALL(poll), "waits; the console takes no more", 0, {}},
-    {kIo | kPager, CALL(preadv2), "disks, taps, memory files", 0, {}},
+    {kEveryone, CALL(preadv2), "is woken; disks, taps, memory files", 0, {}},
     {kIo, CALL(pwritev2), "disks and taps", 0, {}},
     {kIo, CALL(fdatasync), "disks", 0, {}},
     {kIo, CALL(fallocate), "disks: discarding, and zeroes", 0, {}},
@@ -91,13 +86,15 @@ constexpr FilterRule kTable[] = {
     {kIo, CALL(getrandom), "the guest's entropy device", 0, {}},
     // Where the clock source has no fast path, the C library asks the kernel.
     {kEveryone, CALL(clock_gettime), "time", 0, {}},
-    {kVcpu, CALL(rt_sigreturn), "is told to leave the guest", 0, {}},
+    // Signals: to leave the guest; and where a page of the guest's is gone.
+    {kVcpu | kIo | kSupervisor, CALL(rt_sigreturn), "goes on after a signal", 0, {}},
     {kSupervisor, CALL(tgkill), "tells a vCPU to leave the guest", 1, {{{2, kInt, kKickSignal}}}},
     // Made by the kernel, when a wait with a time-out goes on after SIGSTOP and SIGCONT.
     {kPager | kSupervisor, CALL(restart_syscall), "goes on after a stop", 0, {}},
-    {kVcpu | kIo | kPager, CALL(exit), "ends a thread", 0, {}},
+    {kEveryone, CALL(exit), "ends a thread", 0, {}},
     {kSupervisor, CALL(exit_group), "ends the process", 0, {}},
 };
+// clang-format on
 
 #undef CALL
 

@@ -112,15 +112,21 @@ Result<void> Jail::Start(const std::vector<int>& keep, const std::function<int()
   return {};
 }
 
-Result<JailEnd> Jail::Wait() {
-  while (true) {
-    std::array<pollfd, 2> events{{{process_fd_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}}};
+void Jail::ForwardSignals() const {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    ::kill(process_, static_cast<int>(info.ssi_signo));
+  }
+}
+
+Result<JailEnd> Jail::Wait(const JailChannel& channel) {
+  std::array<pollfd, 3> events{
+      {{process_fd_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {channel.fd, POLLIN, 0}}};
+  // What the process said is read before its end is looked at.
+  while (events[2].revents != 0 || events[0].revents == 0) {
     if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) return FailErrno("poll");
-    signalfd_siginfo info{};
-    while (::read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
-      ::kill(process_, static_cast<int>(info.ssi_signo));
-    }
-    if (events[0].revents != 0) break;
+    ForwardSignals();
+    if (events[2].revents != 0 && !channel.read(channel.fd)) events[2] = {-1, 0, 0};
   }
   int status = 0;
   if (::waitpid(process_, &status, 0) != process_) return FailErrno("waitpid");

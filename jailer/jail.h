@@ -45,6 +45,13 @@ struct JailEnd {
   bool out_of_memory = false;  // It, or a process of its own, was killed for its memory limit.
 };
 
+// What a jailed process says to its supervisor: `read` is called when there is something, and
+// returns false when nothing more is wanted.
+struct JailChannel {
+  int fd = -1;
+  std::function<bool(int fd)> read{};
+};
+
 // One jail, as its supervisor has it: makes control groups and record, starts the process that is
 // locked up, waits for it, and removes what it has made. The supervisor has one thread.
 class Jail {
@@ -62,7 +69,7 @@ class Jail {
   Result<void> Start(const std::vector<int>& keep, const std::function<int()>& body);
   // Waits for the end of it; SIGINT, SIGTERM, SIGHUP and SIGUSR1 go to the process. Errors are the
   // supervisor's own.
-  Result<JailEnd> Wait();
+  Result<JailEnd> Wait(const JailChannel& channel = {});
 
   [[nodiscard]] const JailOptions& options() const { return options_; }
   [[nodiscard]] pid_t process() const { return process_; }
@@ -73,6 +80,8 @@ class Jail {
 
   // In the new process: everything but the filters, which are for threads.
   [[nodiscard]] Result<void> Enter(const std::vector<int>& keep, int parent) const;
+
+  void ForwardSignals() const;
 
   const JailOptions options_;
   const JailUser user_;

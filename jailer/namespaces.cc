@@ -27,6 +27,8 @@ Result<void> WriteProc(const char* path, const std::string& text) {
 
 // One identity, the same on both sides: there is nobody else in the jail.
 Result<void> MapUser(const JailUser& user) {
+  // /proc/self belongs to root while a process that changed its user is not dumpable.
+  if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) return FailErrno("PR_SET_DUMPABLE");
   TRY(WriteProc("/proc/self/setgroups", "deny"));
   TRY(WriteProc("/proc/self/gid_map", fmt::format("{0} {0} 1", user.gid)));
   return WriteProc("/proc/self/uid_map", fmt::format("{0} {0} 1", user.uid));
@@ -75,15 +77,17 @@ Result<void> BecomeUser(const JailUser& user) {
 }
 
 Result<void> EnterNamespaces(const JailUser& user) {
-  // /proc/self belongs to root while a process that changed its user is not dumpable.
-  if (::prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) != 0) return FailErrno("PR_SET_DUMPABLE");
-  constexpr int kNamespaces =
-      CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
-  if (::unshare(kNamespaces) != 0) return FailErrno("unshare");
-  TRY(WithContext(MapUser(user), "user namespace"));
-  // Who needs no privilege for a user namespace would have all of them in it.
-  TRY(WriteProc("/proc/sys/user/max_user_namespaces", "0"));
-  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return FailErrno("PR_SET_DUMPABLE");
+  constexpr int kAllButUser =
+      CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+  if (::unshare(CLONE_NEWUSER | kAllButUser) == 0) {
+    TRY(WithContext(MapUser(user), "user namespace"));
+    // Who needs no privilege for a user namespace would have all of them in it.
+    TRY(WriteProc("/proc/sys/user/max_user_namespaces", "0"));
+  } else if (::unshare(kAllButUser) != 0) {
+    // In a chroot, and where the administrator wants none, there is no user namespace for root
+    // either; the others do without.
+    return FailErrno("unshare");
+  }
   if (::sethostname(kHostName, sizeof(kHostName) - 1) != 0) return FailErrno("sethostname");
   return {};
 }

@@ -28,8 +28,9 @@ Result<void> ReturnToProcessNamespace(int own);
 Result<void> BecomeUser(const JailUser& user);
 
 // Enters new user, mount, network, IPC, UTS and cgroup namespaces: its capabilities are from here
-// on good for what these hold, which is nothing, and for nothing of the host's. `user` is who it
-// is, inside and outside.
+// on good for what these hold, which is nothing, and for nothing of the host's. There is no further
+// user namespace in it. `user` is who it is, inside and outside. Root does without a user namespace
+// where there is none to be had, as in a chroot.
 Result<void> EnterNamespaces(const JailUser& user);
 
 // Enters a new mount namespace alone, with the capabilities that BecomeUser() kept.

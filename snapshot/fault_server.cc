@@ -25,7 +25,10 @@ Result<std::unique_ptr<FaultServer>> FaultServer::Create(Resources resources,
   std::unique_ptr<FaultServer> server(
       new FaultServer(std::move(resources), std::move(wake), options));
   FaultServer* const self = server.get();
-  server->thread_ = Thread("pager", [self] { self->Loop(); });
+  server->thread_ = Thread("pager", [self] {
+    if (self->options_.on_start) self->options_.on_start();
+    self->Loop();
+  });
   return server;
 }
 

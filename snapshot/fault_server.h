@@ -22,6 +22,8 @@ struct FaultServerOptions {
   uint64_t run_bytes = MemoryLayout::kChunk;
   // Keeps the order of the faults, for TakeRecord().
   bool record = false;
+  int userfaultfd = -1;              // As for Userfaultfd::Create(); for LocalPager.
+  std::function<void()> on_start{};  // Called first in the server's thread; may be empty.
 };
 
 // A thread that answers the faults of one machine's memory, of this process or of another one, and

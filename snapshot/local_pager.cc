@@ -7,7 +7,7 @@ namespace mayfly {
 Result<std::unique_ptr<LocalPager>> LocalPager::Create(GuestMemory* memory, Userfaultfd::Mode mode,
                                                        std::unique_ptr<PageSource> source,
                                                        const FaultServerOptions& options) {
-  Userfaultfd uffd = TRY(Userfaultfd::Create(mode));
+  Userfaultfd uffd = TRY(Userfaultfd::Create(mode, options.userfaultfd));
   PagedRegions regions = PagedRegions::Of(*memory);
   for (const PagedRegion& region : regions.regions()) {
     TRY(uffd.Register(region.host, region.size));

@@ -56,6 +56,7 @@ class MemoryImage {
 
   [[nodiscard]] const MemoryLayers& layers() const { return layers_; }
   [[nodiscard]] uint64_t bytes() const { return layers_.bytes(); }
+  [[nodiscard]] int digests_fd() const { return digests_fd_.get(); }
 
   // Reads the table of digests, for CheckChunk().
   Result<void> LoadDigests();

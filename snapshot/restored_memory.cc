@@ -110,6 +110,17 @@ Result<RestoredMemory> RestoreEagerly(MemoryImage& image, const MemoryOptions& o
 
 }  // namespace
 
+Result<MemoryOptions> SettleStamps(MemoryImage& image, MemoryOptions options) {
+  if (options.way == MemoryWay::kMap) {
+    TRY(CheckOnce(image, options));
+    options.unverified = true;
+  } else {
+    options.unverified = TRY(IsStamped(image, options));
+  }
+  options.stamps = nullptr;
+  return options;
+}
+
 Result<RestoredMemory> RestoreMemory(std::unique_ptr<MemoryImage> image,
                                      const MemoryOptions& options) {
   switch (options.way) {

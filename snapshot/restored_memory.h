@@ -41,6 +41,10 @@ struct RestoredMemory {
   std::unique_ptr<Pager> pager{};  // kUffd only.
 };
 
+// Looks at the stamps now, and for kMap at the memory, for whoever calls RestoreMemory() where it
+// has no stamps to look at. Returns the options for that.
+Result<MemoryOptions> SettleStamps(MemoryImage& image, MemoryOptions options);
+
 // Guest memory with the contents of `image`. What the guest will see is compared with its digests
 // first: kCorrupt, naming the chunk, if it differs.
 Result<RestoredMemory> RestoreMemory(std::unique_ptr<MemoryImage> image,

@@ -19,7 +19,12 @@ constexpr uint64_t kPage = GuestMemory::kPageSize;
 
 // The device first: it is open to whoever the administrator lets, the system call to root alone
 // unless vm.unprivileged_userfaultfd says otherwise.
-Result<UniqueFd> OpenUserfaultfd() {
+Result<UniqueFd> OpenUserfaultfd(int handed_over) {
+  if (handed_over >= 0) {
+    UniqueFd fd(::ioctl(handed_over, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK));
+    if (!fd.valid()) return FailErrno("USERFAULTFD_IOC_NEW");
+    return fd;
+  }
   const Result<UniqueFd> device = OpenFile("/dev/userfaultfd", O_RDWR);
   if (device) {
     UniqueFd fd(::ioctl(device->get(), USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK));
@@ -63,8 +68,8 @@ Result<void> FillRange(const Userfaultfd& uffd, uint64_t start, uint64_t size, c
 
 }  // namespace
 
-Result<Userfaultfd> Userfaultfd::Create(Mode mode) {
-  UniqueFd fd = TRY(OpenUserfaultfd());
+Result<Userfaultfd> Userfaultfd::Create(Mode mode, int device) {
+  UniqueFd fd = TRY(OpenUserfaultfd(device));
   uffdio_api api{};
   api.api = UFFD_API;
   api.features = mode == Mode::kMinor ? UFFD_FEATURE_MINOR_SHMEM : 0;

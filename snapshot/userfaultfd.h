@@ -26,8 +26,8 @@ class Userfaultfd {
   };
 
   // For faults of the kernel's on behalf of the process too, as KVM's are. kPermission names what
-  // to do about it.
-  static Result<Userfaultfd> Create(Mode mode = Mode::kMissing);
+  // to do about it. `device` is /dev/userfaultfd, for whoever may not open it; -1: it is opened.
+  static Result<Userfaultfd> Create(Mode mode = Mode::kMissing, int device = -1);
   // One that another process has created and registered. kInvalidArgument if it is something else.
   static Result<Userfaultfd> Adopt(UniqueFd fd);
 

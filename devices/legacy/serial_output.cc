@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 namespace mayfly {
 
@@ -26,6 +27,24 @@ void SerialOutput::Write(std::span<const uint8_t> bytes) {
   const size_t kept = std::min(bytes.size(), room);
   pending_.insert(pending_.end(), bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(kept));
   metrics_.dropped.Add(bytes.size() - kept);
+  if (watch_ != 0) return;
+  if (!drain_in_loop_) {
+    DrainOrWatchLocked();
+  } else if (!std::exchange(posted_, true)) {
+    loop_->Post([this] {
+      MutexLock posted_lock(mutex_);
+      posted_ = false;
+      DrainOrWatchLocked();
+    });
+  }
+}
+
+void SerialOutput::Drain() {
+  MutexLock lock(mutex_);
+  DrainLocked();
+}
+
+void SerialOutput::DrainOrWatchLocked() {
   if (watch_ != 0) return;
   DrainLocked();
   if (!pending_.empty()) WatchLocked();

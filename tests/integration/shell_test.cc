@@ -20,7 +20,7 @@ class ShellTest : public SnapshotDirectoryTest {
   std::unique_ptr<Shell> FilledShell() {
     auto shell = Shell::Create(state_);
     EXPECT_TRUE(shell) << shell.error().message();
-    EXPECT_TRUE((*shell)->Fill(memory_->fd()));
+    EXPECT_TRUE((*shell)->Fill(memory_->layers().lowest_fd()));
     return *std::move(shell);
   }
 

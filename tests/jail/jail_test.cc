@@ -207,7 +207,7 @@ TEST_F(JailTest, HasLimitsOfItsOwn) {
 TEST_F(JailTest, AFileThatIsTooLargeIsAnErrorAndNoSignal) {
   JailOptions options = Options();
   options.process.file_bytes = 4096;
-  const UniqueFd disk(::open("/tmp", O_TMPFILE | O_RDWR, 0600));
+  const UniqueFd disk(::open((records_.path() + "/disk").c_str(), O_CREAT | O_RDWR, 0600));
   const int fd = disk.get();
   const JailEnd end = RunInJail(
       options, [fd] { return ::pwrite(fd, "x", 1, 4096) < 0 && errno == EFBIG ? 0 : 1; }, {fd});

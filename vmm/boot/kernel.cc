@@ -14,7 +14,10 @@
 namespace mayfly {
 
 Result<KernelFile> KernelFile::Open(const std::string& path) {
-  UniqueFd fd = TRY(WithContext(OpenFile(path, O_RDONLY), "kernel"));
+  return Create(path, TRY(WithContext(OpenFile(path, O_RDONLY), "kernel")));
+}
+
+Result<KernelFile> KernelFile::Create(const std::string& path, UniqueFd fd) {
   const uint64_t size = TRY(WithContext(FileSize(fd.get(), path), "kernel"));
   return KernelFile(path, std::move(fd), size);
 }
@@ -55,12 +58,23 @@ Result<void> KernelFile::ReadToGuest(uint64_t offset, uint64_t length, GuestAddr
   return {};
 }
 
-Result<LoadedKernel> LoadKernel(const std::string& path, const GuestMemory& memory) {
-  const KernelFile file = TRY(KernelFile::Open(path));
+namespace {
+
+Result<LoadedKernel> LoadKernelFile(const KernelFile& file, const GuestMemory& memory) {
   std::array<uint8_t, SELFMAG> magic{};
   TRY(file.Read(0, magic));
   if (std::equal(magic.begin(), magic.end(), ELFMAG)) return LoadElf(file, memory);
   return LoadBzImage(file, memory);
+}
+
+}  // namespace
+
+Result<LoadedKernel> LoadKernel(const std::string& path, const GuestMemory& memory) {
+  return LoadKernelFile(TRY(KernelFile::Open(path)), memory);
+}
+
+Result<LoadedKernel> LoadKernel(const std::string& path, UniqueFd fd, const GuestMemory& memory) {
+  return LoadKernelFile(TRY(KernelFile::Create(path, std::move(fd))), memory);
 }
 
 Result<GuestAddress> LoadInitrd(std::span<const uint8_t> initrd, const LoadedKernel& kernel,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace mayfly {
@@ -30,6 +31,8 @@ struct LoadedKernel {
 // Loads an ELF vmlinux (through its PVH note if it has one, else its 64-bit entry) or a bzImage.
 // The file is untrusted: what is wrong with it is a kCorrupt error that names `path`.
 Result<LoadedKernel> LoadKernel(const std::string& path, const GuestMemory& memory);
+// The same with a file that is open.
+Result<LoadedKernel> LoadKernel(const std::string& path, UniqueFd fd, const GuestMemory& memory);
 
 // Copies `initrd` to the highest page-aligned place that the kernel allows, and returns where.
 Result<GuestAddress> LoadInitrd(std::span<const uint8_t> initrd, const LoadedKernel& kernel,

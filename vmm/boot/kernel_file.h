@@ -15,6 +15,8 @@ namespace mayfly {
 class KernelFile {
  public:
   static Result<KernelFile> Open(const std::string& path);
+  // The same with a file that is open; `path` is for errors.
+  static Result<KernelFile> Create(const std::string& path, UniqueFd fd);
 
   [[nodiscard]] uint64_t size() const { return size_; }
   [[nodiscard]] const std::string& path() const { return path_; }

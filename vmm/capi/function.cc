@@ -132,7 +132,7 @@ Status Function::Snapshot(const std::string& path) {
   if (!parts_.manifest || finished_.exchange(true)) {
     return FailWith(MAYFLY_E_STATE, "only once, after a boot with `snapshot`");
   }
-  const Result<void> saved =
+  const auto saved =
       parts_.machine->SaveSnapshot(path, std::move(*parts_.manifest), library().stamps());
   if (saved) return 0;
   if (interrupted_.load()) return FailWith(MAYFLY_E_CANCELLED, "interrupted");

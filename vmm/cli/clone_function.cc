@@ -63,20 +63,31 @@ Result<FunctionCloneConfig> ConfigOf(const RestoreOptions& options, const Manife
   return config;
 }
 
-Result<RestoredMemory> OpenMemory(const RestoreOptions& options, Snapshot& snapshot) {
-  MemoryOptions memory;
+}  // namespace
+
+Result<std::unique_ptr<FunctionRestore>> FunctionRestore::Open(const RestoreOptions& options) {
+  Snapshot opened = TRY(Snapshot::Open(options.directory));
+  const FunctionImage function =
+      TRY(WithContext(OpenImage(opened.manifest(), options.image), options.directory));
+  std::unique_ptr<FunctionRestore> self(new FunctionRestore(options.directory, std::move(opened)));
+  self->config = TRY(ConfigOf(options, self->snapshot.manifest(), function));
+  self->name = self->config.description.name;
+  self->timeout_ms = options.timeout_ms.value_or(self->config.description.timeout_ms);
+  TRY(WithContext(self->ChooseMemory(options), options.directory));
+  self->state = self->snapshot.TakeState();
+  return self;
+}
+
+Result<void> FunctionRestore::ChooseMemory(const RestoreOptions& options) {
   memory.way = WayOf(options.memory);
   memory.unverified = options.unverified;
-  std::optional<VerifiedStamps> stamps;
   if (!options.unverified) {
     stamps = TRY(VerifiedStamps::Open(StampDirectory()));
     memory.stamps = &*stamps;
   }
   memory.manifest = snapshot.manifest_digest();
-  std::optional<WorkingSet> working_set;
   if (options.use_working_set) working_set = TRY(snapshot.ReadWorkingSet());
   if (working_set) memory.working_set = &*working_set;
-  RemotePager::Options remote;
   if (!options.pager.empty()) {
     remote = {options.pager, std::chrono::milliseconds(options.pager_timeout_ms),
               ToHex(snapshot.manifest_digest())};
@@ -84,25 +95,24 @@ Result<RestoredMemory> OpenMemory(const RestoreOptions& options, Snapshot& snaps
   }
   memory.pager.record = options.record;
   if (options.record) memory.pager.run_bytes = GuestMemory::kPageSize;
-  return RestoreMemory(snapshot.TakeMemory(), memory);
+  image = snapshot.TakeMemory();
+  return {};
 }
 
-}  // namespace
+Result<std::unique_ptr<FunctionMachine>> FunctionRestore::Start(FunctionSession::LogCallback on_log,
+                                                                LogSink* log) {
+  RestoredMemory filled = TRY(WithContext(RestoreMemory(std::move(image), memory), directory));
+  return WithContext(FunctionMachine::Restore(std::move(config), std::move(state),
+                                              std::move(filled), std::move(on_log), log),
+                     directory);
+}
 
 Result<FunctionClone> CloneFunction(const RestoreOptions& options,
                                     FunctionSession::LogCallback on_log, LogSink* log) {
-  Snapshot snapshot = TRY(Snapshot::Open(options.directory));
-  const FunctionImage image =
-      TRY(WithContext(OpenImage(snapshot.manifest(), options.image), options.directory));
-  FunctionCloneConfig config = TRY(ConfigOf(options, snapshot.manifest(), image));
-  const std::string name = config.description.name;
-  const uint32_t timeout_ms = options.timeout_ms.value_or(config.description.timeout_ms);
-  RestoredMemory memory = TRY(WithContext(OpenMemory(options, snapshot), options.directory));
-  auto machine =
-      TRY(WithContext(FunctionMachine::Restore(std::move(config), snapshot.TakeState(),
-                                               std::move(memory), std::move(on_log), log),
-                      options.directory));
-  return FunctionClone{std::move(snapshot), std::move(machine), name, timeout_ms};
+  const auto restore = TRY(FunctionRestore::Open(options));
+  auto machine = TRY(restore->Start(std::move(on_log), log));
+  return FunctionClone{std::move(restore->snapshot), std::move(machine), restore->name,
+                       restore->timeout_ms};
 }
 
 }  // namespace mayfly

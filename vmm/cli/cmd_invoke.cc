@@ -82,6 +82,7 @@ void AddInvokeCommand(CLI::App& app, InvokeArguments& arguments) {
       ->add_option("--metrics", arguments.metrics,
                    "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
       ->type_name("FILE");
+  AddJailOptions(*command, arguments.jail);
   command->footer(kExamples);
 }
 
@@ -119,6 +120,7 @@ Result<RestoreOptions> PrepareInvoke(const InvokeArguments& arguments) {
   TRY(CheckNets(options.nets));
   options.metrics = arguments.metrics;
   if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
+  options.jail = TRY(PrepareJail(arguments.jail));
   options.invoke.event = TRY(ReadEvent(arguments.event));
   return options;
 }

@@ -24,6 +24,7 @@ struct InvokeArguments {
   std::string metrics;
   std::string pager;
   std::string pager_timeout = "2s";
+  JailArguments jail;
   bool json = false;
   bool console = false;
   bool unverified = false;

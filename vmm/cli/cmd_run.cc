@@ -9,9 +9,9 @@
 
 #include "base/control_protocol.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "vmm/cli/arguments.h"
 #include "vmm/cli/metrics_file.h"
-#include "base/json.h"
 #include "vmm/function/description.h"
 
 namespace mayfly {
@@ -92,6 +92,7 @@ void AddRunCommand(CLI::App& app, RunArguments& arguments) {
       ->add_option("--metrics", arguments.metrics,
                    "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
       ->type_name("FILE");
+  AddJailOptions(*command, arguments.jail);
   command->footer(kExamples);
 }
 
@@ -152,6 +153,7 @@ Result<RunOptions> PrepareRun(const RunArguments& arguments) {
   options.nets = TRY(ParseNets(arguments.nets));
   TRY(CheckNets(options.nets));
 
+  options.jail = TRY(PrepareJail(arguments.jail));
   options.invoke.event = TRY(ReadEvent(arguments.event));
   const std::string kernel = arguments.kernel.empty() ? TRY(FindDefaultKernel()) : arguments.kernel;
   options.kernel = TRY(ResolveKernel(kernel));

@@ -24,6 +24,7 @@ struct RunArguments {
   std::string kernel;
   std::string guest_directory;
   std::string metrics;
+  JailArguments jail;
   bool json = false;
   bool console = false;
   bool no_verify = false;

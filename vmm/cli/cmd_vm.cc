@@ -6,10 +6,10 @@
 #include <CLI/App.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "vmm/cli/arguments.h"
 #include "vmm/cli/machine_config.h"
 #include "vmm/cli/metrics_file.h"
-#include "base/json.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {
@@ -171,6 +171,7 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
       ->add_option("--metrics", arguments.metrics,
                    "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
       ->type_name("FILE");
+  AddJailOptions(*command, arguments.jail);
   command->footer(kExamples);
 }
 
@@ -199,6 +200,7 @@ Result<VmOptions> PrepareVm(const VmArguments& arguments) {
   TRY(AddKernelAddress(options));
   if (options.vsock) TRY(CheckVsock(*options.vsock));
   if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
+  options.jail = TRY(PrepareJail(arguments.jail));
   return options;
 }
 

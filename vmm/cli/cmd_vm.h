@@ -27,6 +27,7 @@ struct VmArguments {
   std::string metrics;
   std::string balloon;
   bool rng = false;
+  JailArguments jail;
 };
 
 // Declares the subcommand; `arguments` must outlive `app`.

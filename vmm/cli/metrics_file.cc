@@ -18,7 +18,9 @@ Result<void> WriteWhole(const std::string& path, const std::string& text) {
   return WriteAll(file.get(), AsBytes(text), path);
 }
 
-Result<void> Replace(const std::string& path, const std::string& text) {
+}  // namespace
+
+Result<void> MetricsFile::Replace(const std::string& path, const std::string& text) {
   // Beside the file, so that the rename stays in one file system; with the process in its name,
   // because several machines may be told to write the same file.
   const std::string temporary = fmt::format("{}.{}.new", path, ::getpid());
@@ -29,8 +31,6 @@ Result<void> Replace(const std::string& path, const std::string& text) {
   if (!written) ::unlink(temporary.c_str());
   return written;
 }
-
-}  // namespace
 
 Result<void> MetricsFile::CheckPath(const std::string& path) {
   struct stat status{};
@@ -63,8 +63,8 @@ void MetricsFile::Write() {
 void MetricsFile::WriteLocked() {
   if (path_.empty() || metrics_ == nullptr) return;
   const bool json = path_.ends_with(".json");
-  const Result<void> written =
-      Replace(path_, json ? metrics_->Json() + "\n" : metrics_->Prometheus());
+  const std::string text = json ? metrics_->Json() + "\n" : metrics_->Prometheus();
+  const Result<void> written = writer_ ? writer_(text) : Replace(path_, text);
   if (!written) log_->Write(LogLevel::kError, "metrics: " + written.error().message());
 }
 

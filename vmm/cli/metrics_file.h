@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/log.h"
@@ -16,12 +17,19 @@ class MetricsFile {
   // Fails if nothing can be written at `path`, before a machine is started for nothing.
   static Result<void> CheckPath(const std::string& path);
 
-  // With an empty `path` nothing is ever written. `log` is borrowed.
-  MetricsFile(std::string path, LogSink* log) : path_(std::move(path)), log_(log) {}
+  // Takes the file's new text, where somebody else writes it.
+  using Writer = std::function<Result<void>(const std::string& text)>;
+
+  // With an empty `path` nothing is ever written. `log` is borrowed; `writer` may be empty.
+  MetricsFile(std::string path, LogSink* log, Writer writer = {})
+      : path_(std::move(path)), log_(log), writer_(std::move(writer)) {}
   MetricsFile(const MetricsFile&) = delete;
   MetricsFile& operator=(const MetricsFile&) = delete;
 
   [[nodiscard]] bool wanted() const { return !path_.empty(); }
+
+  // Writes the file as Write() does.
+  static Result<void> Replace(const std::string& path, const std::string& text);
 
   // `metrics` is borrowed until Detach(), which writes it once more and waits for a Write() that is
   // under way.
@@ -38,6 +46,7 @@ class MetricsFile {
 
   const std::string path_;
   LogSink* const log_;
+  const Writer writer_;
   Mutex mutex_;
   const MetricsRegistry* metrics_ GUARDED_BY(mutex_) = nullptr;
 };

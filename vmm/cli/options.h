@@ -7,6 +7,7 @@
 
 #include "devices/virtio/vsock/port_range.h"
 #include "vmm/cli/disk_options.h"
+#include "vmm/cli/jail_request.h"
 #include "vmm/cli/net_options.h"
 #include "vmm/function/kernel_bundle.h"
 
@@ -37,6 +38,7 @@ struct RunOptions {
   std::optional<uint32_t> vcpus;
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
+  JailRequest jail;
   KernelBundle kernel;
   GuestPrograms guest;
 };
@@ -65,6 +67,7 @@ struct RestoreOptions {
   uint32_t pager_timeout_ms = 2000;  // For one page of its.
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
+  JailRequest jail;
 };
 
 // A `mayfly snapshot` of a snapshot: a function that is restored, warmed, and saved over it.
@@ -125,6 +128,7 @@ struct VmOptions {
   std::optional<BalloonOptions> balloon{};
   bool rng = false;
   std::string metrics{};  // Where to write them; empty: nowhere.
+  JailRequest jail{};
 
   bool operator==(const VmOptions&) const = default;
 };

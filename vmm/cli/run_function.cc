@@ -1,14 +1,19 @@
 #include "vmm/cli/run_function.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <optional>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "vmm/cli/confinement.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
+#include "vmm/cli/interruption.h"
+#include "vmm/cli/jail_handover.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
@@ -48,44 +53,73 @@ class FunctionRun {
   explicit FunctionRun(const RunOptions& options) : options_(options) {}
 
   Result<int> Run() {
-    const auto start = Clock::now();
-    FunctionImage image = TRY(FunctionImage::Open(options_.image));
-    FunctionMachineConfig config = TRY(BootConfigOf(options_, image));
-    std::optional<ImageVerifier> verifier;
-    if (options_.verify) verifier.emplace(std::move(image));
-    const uint32_t timeout_ms = config.description.timeout_ms;
-    const std::string name = config.description.name;
-    const auto machine = TRY(FunctionMachine::Boot(std::move(config), driver_.log(), &log_));
-    MetricsFile metrics(options_.metrics, &log_);
-    metrics.Attach(&machine->metrics());
-    const auto signals = TRY(SignalWatcher::Create(
-        [&](int) {
-          if (verifier) verifier->Cancel();
-          machine->Interrupt("interrupted by a signal");
-        },
-        metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback()));
-
-    const Result<void> verified = verifier ? verifier->Wait() : Result<void>();
-    const int status =
-        verified ? RunIn(*machine, name, timeout_ms, start) : ReportError(verified.error());
-    machine->Stop();
-    metrics.Detach();
-    if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
-    return status;
+    start_ = Clock::now();
+    if (options_.jail.wanted) PrepareForFilters();
+    image_ = TRY(FunctionImage::Open(options_.image));
+    config_ = TRY(BootConfigOf(options_, *image_));
+    if (options_.jail.wanted) return RunJailed();
+    Confinement none;
+    return RunIn(none);
   }
 
  private:
-  int RunIn(FunctionMachine& machine, const std::string& name, uint32_t timeout_ms,
-            Clock::time_point start) {
+  // The supervisor's half: opens what is not open yet.
+  Result<int> RunJailed() {
+    std::vector<int> keep{image_->fd().get(), config_.image.get()};
+    config_.jail.kernel = TRY(WithContext(OpenFile(config_.kernel, O_RDONLY), "kernel"));
+    keep.push_back(config_.jail.kernel.get());
+    TRY(OpenForJail(&config_.jail.kvm, &config_.nets, &keep));
+    const MachineSize size{uint64_t{config_.description.memory_mib} << 20,
+                           config_.description.vcpus};
+    return RunConfined(options_.jail, size, std::move(keep), {options_.metrics, ""}, &log_,
+                       [this](Confinement& confinement) {
+                         const Result<int> status = RunIn(confinement);
+                         return status ? *status : ReportError(status.error());
+                       });
+  }
+
+  // The machine's half.
+  Result<int> RunIn(Confinement& confinement) {
+    config_.jail.threads = confinement.hooks();
+    config_.jail.lock_down = confinement.lock_down();
+    const uint32_t timeout_ms = config_.description.timeout_ms;
+    const std::string name = config_.description.name;
+    std::optional<ImageVerifier> verifier;
+    if (options_.verify) verifier.emplace(*std::move(image_), config_.jail.threads.io);
+    Interruption interruption;
+    MetricsFile metrics(options_.metrics, &log_, confinement.metrics_writer());
+    const auto signals = TRY(SignalWatcher::Create(
+        [&](int) {
+          if (verifier) verifier->Cancel();
+          interruption.Interrupt();
+        },
+        metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
+        confinement.lock_down()));
+    const auto machine = TRY(FunctionMachine::Boot(std::move(config_), driver_.log(), &log_));
+    metrics.Attach(&machine->metrics());
+    interruption.Bind(machine.get());
+
+    const Result<void> verified = verifier ? verifier->Wait() : Result<void>();
+    int status = verified ? Invoke(*machine, name, timeout_ms) : ReportError(verified.error());
+    machine->Stop();
+    metrics.Detach();
+    if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());
+    return confinement.Finish(status);
+  }
+
+  int Invoke(FunctionMachine& machine, const std::string& name, uint32_t timeout_ms) {
     const Result<void> loaded = machine.Load();
     if (!loaded) return ReportMachineFailure(loaded.error(), machine);
-    driver_.report().SetLoaded(machine.timings(), start);
+    driver_.report().SetLoaded(machine.timings(), start_);
     return driver_.Finish(driver_.InvokeAll(machine, name, timeout_ms));
   }
 
   const RunOptions& options_;
   StderrLog log_{LogLevel::kWarning};
   FunctionDriver driver_{options_.invoke};
+  Clock::time_point start_{};
+  std::optional<FunctionImage> image_;
+  FunctionMachineConfig config_;
 };
 
 }  // namespace

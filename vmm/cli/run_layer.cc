@@ -10,6 +10,7 @@
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/snapshot_reports.h"
+#include "vmm/machine/function_manifest.h"
 
 namespace mayfly {
 namespace {

@@ -1,11 +1,15 @@
 #include "vmm/cli/run_machine.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "vmm/cli/confinement.h"
 #include "vmm/cli/disk_config.h"
 #include "vmm/cli/exit_codes.h"
+#include "vmm/cli/jail_handover.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
@@ -16,6 +20,9 @@
 
 namespace mayfly {
 namespace {
+
+// As for machines without a jail: no guest can use more.
+constexpr uint64_t kMostInitrd = GuestMemory::kHoleStart;
 
 MachineConfig ConfigOf(const VmOptions& options) {
   MachineConfig config;
@@ -32,43 +39,82 @@ MachineConfig ConfigOf(const VmOptions& options) {
     config.vsock = VsockConfig{vsock->cid, vsock->path, nullptr, vsock->allow};
   }
   if (const auto& balloon = options.balloon) {
-    config.balloon = BalloonConfig{balloon->target_mib << 20,
-                                   std::chrono::milliseconds(balloon->stats_ms),
-                                   balloon->deflate_on_oom};
+    config.balloon =
+        BalloonConfig{balloon->target_mib << 20, std::chrono::milliseconds(balloon->stats_ms),
+                      balloon->deflate_on_oom};
   }
   config.rng = options.rng;
   config.serial_output = STDOUT_FILENO;
   return config;
 }
 
-Result<int> Run(const VmOptions& options) {
-  StderrLog log(LogLevel::kWarning);
+// The machine's half.
+Result<int> RunIn(const VmOptions& options, MachineConfig config, LogSink* log,
+                  Confinement& confinement) {
   // Declared before what calls back into it.
   std::unique_ptr<EndLatch> interrupted = TRY(EndLatch::Create());
-  MetricsFile metrics(options.metrics, &log);
+  MetricsFile metrics(options.metrics, log, confinement.metrics_writer());
   const auto signals = TRY(SignalWatcher::Create(
       [&](int) { interrupted->Set({EndReason::kStopped, "a signal"}); },
-      metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback()));
-  const auto terminal =
-      TRY(Terminal::Create([&] { interrupted->Set({EndReason::kStopped, "Ctrl-A x"}); }));
+      metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
+      confinement.lock_down()));
+  const auto terminal = TRY(Terminal::Create(
+      [&] { interrupted->Set({EndReason::kStopped, "Ctrl-A x"}); }, confinement.lock_down()));
 
-  MachineConfig config = ConfigOf(options);
   config.serial_input = terminal->input_fd();
-  const std::unique_ptr<Machine> machine = TRY(MachineBuilder(std::move(config), &log).Boot());
+  config.threads = confinement.hooks();
+  const std::unique_ptr<Machine> machine = TRY(MachineBuilder(std::move(config), log).Boot());
   metrics.Attach(&machine->metrics());
+  if (const auto lock_down = confinement.lock_down()) lock_down();
   machine->Resume();
   const MachineEnd end = machine->WaitOr(*interrupted);
   machine->Stop();
   metrics.Detach();
 
-  if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
+  if (signals->received() != 0) return confinement.Finish(ExitStatusOfSignal(signals->received()));
   if (end.reason != EndReason::kPowerOff) {
-    log.Write(LogLevel::kError,
-              end.detail.empty()
-                  ? fmt::format("machine ended: {}", NameOf(end.reason))
-                  : fmt::format("machine ended: {} ({})", NameOf(end.reason), end.detail));
+    log->Write(LogLevel::kError,
+               end.detail.empty()
+                   ? fmt::format("machine ended: {}", NameOf(end.reason))
+                   : fmt::format("machine ended: {} ({})", NameOf(end.reason), end.detail));
   }
-  return static_cast<int>(ExitCodeOf(end.reason));
+  return confinement.Finish(static_cast<int>(ExitCodeOf(end.reason)));
+}
+
+// The supervisor's half: opens everything.
+Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* log) {
+  if (options.vsock) {
+    return Fail(ErrorCode::kUnsupported,
+                "vsock: a jailed machine cannot reach sockets of the host's");
+  }
+  std::vector<int> keep;
+  config.kernel_fd = TRY(WithContext(OpenFile(config.kernel, O_RDONLY), "kernel"));
+  keep.push_back(config.kernel_fd.get());
+  if (!config.initrd_path.empty()) {
+    config.initrd =
+        TRY(WithContext(ReadFile(std::exchange(config.initrd_path, {}), kMostInitrd), "initrd"));
+  }
+  for (size_t i = 0; i < config.disks.size(); ++i) {
+    TRY(WithContext(OpenForJail(&config.disks[i], &keep), fmt::format("disk{}", i)));
+  }
+  TRY(OpenForJail(&config.kvm, &config.nets, &keep));
+  const MachineSize size{config.memory_bytes, config.vcpu_count};
+  const SavedTerminal terminal;
+  return RunConfined(options.jail, size, std::move(keep), {options.metrics, ""}, log,
+                     [&](Confinement& confinement) {
+                       const Result<int> status =
+                           RunIn(options, std::move(config), log, confinement);
+                       return status ? *status : ReportError(status.error());
+                     });
+}
+
+Result<int> Run(const VmOptions& options) {
+  if (options.jail.wanted) PrepareForFilters();
+  StderrLog log(LogLevel::kWarning);
+  MachineConfig config = ConfigOf(options);
+  if (options.jail.wanted) return RunJailed(options, std::move(config), &log);
+  Confinement none;
+  return RunIn(options, std::move(config), &log, none);
 }
 
 }  // namespace

@@ -1,9 +1,19 @@
 #include "vmm/cli/run_restore.h"
 
+#include <fcntl.h>
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "base/file.h"
 #include "base/log.h"
+#include "snapshot/snapshot_directory.h"
 #include "vmm/cli/clone_function.h"
+#include "vmm/cli/confinement.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
+#include "vmm/cli/interruption.h"
+#include "vmm/cli/jail_handover.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
@@ -18,32 +28,80 @@ class RestoreRun {
   explicit RestoreRun(const RestoreOptions& options) : options_(options) {}
 
   Result<int> Run() {
-    const auto start = Clock::now();
-    const FunctionClone clone = TRY(CloneFunction(options_, driver_.log(), &log_));
-    FunctionMachine& machine = *clone.machine;
-    MetricsFile metrics(options_.metrics, &log_);
-    metrics.Attach(&machine.metrics());
-    const auto signals = TRY(SignalWatcher::Create(
-        [&](int) { machine.Interrupt("interrupted by a signal"); },
-        metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback()));
-    driver_.report().SetRestored(machine.timings(), start);
-    int status = driver_.Finish(driver_.InvokeAll(machine, clone.name, clone.timeout_ms));
-    if (status == 0 && options_.record) status = Record(machine);
-    machine.Stop();
-    metrics.Detach();
-    if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
-    return status;
+    start_ = Clock::now();
+    if (options_.jail.wanted) PrepareForFilters();
+    restore_ = TRY(FunctionRestore::Open(options_));
+    if (options_.jail.wanted) return RunJailed();
+    Confinement none;
+    return RunIn(none);
   }
 
  private:
-  int Record(const FunctionMachine& machine) const {
-    const Result<void> written = WriteWorkingSet(options_.directory, machine.pager()->TakeRecord());
+  // The supervisor's half: opens what is not open yet.
+  Result<int> RunJailed() {
+    MemoryOptions& memory = restore_->memory;
+    if (memory.remote != nullptr) {
+      return Fail(ErrorCode::kUnsupported,
+                  "--pager: what watches over a pager in another process cannot be jailed");
+    }
+    FunctionCloneConfig& config = restore_->config;
+    std::vector<int> keep = restore_->image->layers().fds();
+    keep.push_back(restore_->image->digests_fd());
+    keep.push_back(config.image.get());
+    memory = TRY(WithContext(SettleStamps(*restore_->image, memory), options_.directory));
+    TRY(OpenForJail(&config.jail.kvm, &config.nets, &keep));
+    UniqueFd userfaultfd;
+    if (memory.way == MemoryWay::kUffd) {
+      userfaultfd = TRY(OpenFile("/dev/userfaultfd", O_RDWR));
+      memory.pager.userfaultfd = userfaultfd.get();
+      keep.push_back(userfaultfd.get());
+    }
+    const SupervisorTasks tasks{options_.metrics, options_.record ? options_.directory : ""};
+    const MachineSize size{restore_->state.memory_bytes,
+                           static_cast<uint32_t>(restore_->state.vcpus.size())};
+    return RunConfined(options_.jail, size, std::move(keep), tasks, &log_,
+                       [this](Confinement& confinement) {
+                         const Result<int> status = RunIn(confinement);
+                         return status ? *status : ReportError(status.error());
+                       });
+  }
+
+  // The machine's half.
+  Result<int> RunIn(Confinement& confinement) {
+    FunctionCloneConfig& config = restore_->config;
+    config.jail.threads = confinement.hooks();
+    config.jail.lock_down = confinement.lock_down();
+    restore_->memory.pager.on_start = config.jail.threads.pager;
+    Interruption interruption;
+    MetricsFile metrics(options_.metrics, &log_, confinement.metrics_writer());
+    const auto signals = TRY(SignalWatcher::Create(
+        [&](int) { interruption.Interrupt(); },
+        metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
+        confinement.lock_down()));
+    const auto machine = TRY(restore_->Start(driver_.log(), &log_));
+    metrics.Attach(&machine->metrics());
+    interruption.Bind(machine.get());
+    driver_.report().SetRestored(machine->timings(), start_);
+    int status = driver_.Finish(driver_.InvokeAll(*machine, restore_->name, restore_->timeout_ms));
+    if (status == 0 && options_.record) status = Record(*machine, confinement);
+    machine->Stop();
+    metrics.Detach();
+    if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());
+    return confinement.Finish(status);
+  }
+
+  int Record(const FunctionMachine& machine, const Confinement& confinement) const {
+    const WorkingSet set = machine.pager()->TakeRecord();
+    const Result<void> written = confinement.active() ? confinement.SendWorkingSet(set.Encode())
+                                                      : WriteWorkingSet(options_.directory, set);
     return written ? 0 : ReportError(written.error());
   }
 
   const RestoreOptions& options_;
   StderrLog log_{LogLevel::kWarning};
   FunctionDriver driver_{options_.invoke};
+  Clock::time_point start_{};
+  std::unique_ptr<FunctionRestore> restore_;
 };
 
 }  // namespace

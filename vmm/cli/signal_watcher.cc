@@ -8,7 +8,8 @@
 
 namespace mayfly {
 
-Result<std::unique_ptr<SignalWatcher>> SignalWatcher::Create(Callback on_end, Callback on_user) {
+Result<std::unique_ptr<SignalWatcher>> SignalWatcher::Create(Callback on_end, Callback on_user,
+                                                             std::function<void()> on_start) {
   ::signal(SIGPIPE, SIG_IGN);
   sigset_t signals;
   sigemptyset(&signals);
@@ -18,15 +19,14 @@ Result<std::unique_ptr<SignalWatcher>> SignalWatcher::Create(Callback on_end, Ca
   UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
   if (!fd.valid()) return FailErrno("signalfd");
   EventFd stop = TRY(EventFd::Create());
-  return std::unique_ptr<SignalWatcher>(
-      new SignalWatcher(std::move(fd), std::move(stop), std::move(on_end), std::move(on_user)));
-}
-
-SignalWatcher::SignalWatcher(UniqueFd signals, EventFd stop, Callback on_end, Callback on_user)
-    : signals_(std::move(signals)), stop_(std::move(stop)) {
-  thread_ = Thread("signals", [this, on_end = std::move(on_end), on_user = std::move(on_user)] {
-    Watch(on_end, on_user);
+  std::unique_ptr<SignalWatcher> self(new SignalWatcher(std::move(fd), std::move(stop)));
+  SignalWatcher* const watcher = self.get();
+  self->thread_ = Thread("signals", [watcher, on_end = std::move(on_end),
+                                     on_user = std::move(on_user), on_start = std::move(on_start)] {
+    if (on_start) on_start();
+    watcher->Watch(on_end, on_user);
   });
+  return self;
 }
 
 void SignalWatcher::Watch(const Callback& on_end, const Callback& on_user) {

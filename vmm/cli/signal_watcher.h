@@ -17,8 +17,10 @@ class SignalWatcher {
  public:
   using Callback = std::function<void(int signal)>;
 
-  // `on_user` may be empty: SIGUSR1 then keeps its default, which ends the process.
-  static Result<std::unique_ptr<SignalWatcher>> Create(Callback on_end, Callback on_user = {});
+  // `on_user` may be empty: SIGUSR1 then keeps its default, which ends the process. `on_start`, if
+  // there is one, is called first in the thread.
+  static Result<std::unique_ptr<SignalWatcher>> Create(Callback on_end, Callback on_user = {},
+                                                       std::function<void()> on_start = {});
   SignalWatcher(const SignalWatcher&) = delete;
   SignalWatcher& operator=(const SignalWatcher&) = delete;
   ~SignalWatcher();
@@ -27,7 +29,8 @@ class SignalWatcher {
   [[nodiscard]] int received() const { return received_.load(); }
 
  private:
-  SignalWatcher(UniqueFd signals, EventFd stop, Callback on_end, Callback on_user);
+  SignalWatcher(UniqueFd signals, EventFd stop)
+      : signals_(std::move(signals)), stop_(std::move(stop)) {}
   void Watch(const Callback& on_end, const Callback& on_user);
 
   UniqueFd signals_;

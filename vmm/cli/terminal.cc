@@ -15,7 +15,15 @@ constexpr uint8_t kEscape = 0x01;  // Ctrl-A
 
 }  // namespace
 
-Result<std::unique_ptr<Terminal>> Terminal::Create(std::function<void()> on_escape) {
+SavedTerminal::SavedTerminal()
+    : is_terminal_(::isatty(STDIN_FILENO) == 1 && ::tcgetattr(STDIN_FILENO, &saved_) == 0) {}
+
+SavedTerminal::~SavedTerminal() {
+  if (is_terminal_) ::tcsetattr(STDIN_FILENO, TCSANOW, &saved_);
+}
+
+Result<std::unique_ptr<Terminal>> Terminal::Create(std::function<void()> on_escape,
+                                                   std::function<void()> on_start) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return FailErrno("pipe");
   UniqueFd from_user(ends[0]);
@@ -25,8 +33,14 @@ Result<std::unique_ptr<Terminal>> Terminal::Create(std::function<void()> on_esca
     return FailErrno("fcntl(O_NONBLOCK)");
   }
   EventFd stop = TRY(EventFd::Create());
-  return std::unique_ptr<Terminal>(new Terminal(std::move(from_user), std::move(to_guest),
-                                                std::move(stop), std::move(on_escape)));
+  std::unique_ptr<Terminal> self(new Terminal(std::move(from_user), std::move(to_guest),
+                                              std::move(stop), std::move(on_escape)));
+  Terminal* const terminal = self.get();
+  self->thread_ = Thread("terminal", [terminal, on_start = std::move(on_start)] {
+    if (on_start) on_start();
+    terminal->Pump();
+  });
+  return self;
 }
 
 Terminal::Terminal(UniqueFd from_user, UniqueFd to_guest, EventFd stop,
@@ -43,7 +57,6 @@ Terminal::Terminal(UniqueFd from_user, UniqueFd to_guest, EventFd stop,
     raw.c_oflag = saved_.c_oflag;
     ::tcsetattr(STDIN_FILENO, TCSANOW, &raw);
   }
-  thread_ = Thread("terminal", [this] { Pump(); });
 }
 
 Terminal::~Terminal() {

@@ -10,12 +10,28 @@
 
 namespace mayfly {
 
+// Puts standard input back as it was: for whoever starts a Terminal in another process, which may
+// not come to its end.
+class SavedTerminal {
+ public:
+  SavedTerminal();
+  SavedTerminal(const SavedTerminal&) = delete;
+  SavedTerminal& operator=(const SavedTerminal&) = delete;
+  ~SavedTerminal();
+
+ private:
+  bool is_terminal_ = false;
+  termios saved_{};
+};
+
 // The user's side of a guest's console: standard input as it is typed, without the escape sequence.
 // If standard input is a terminal, it is in raw mode as long as this lives: Ctrl-C goes to the
 // guest, and Ctrl-A x ends the machine; Ctrl-A Ctrl-A sends one Ctrl-A.
 class Terminal {
  public:
-  static Result<std::unique_ptr<Terminal>> Create(std::function<void()> on_escape);
+  // `on_start`, if there is one, is called first in the thread that reads.
+  static Result<std::unique_ptr<Terminal>> Create(std::function<void()> on_escape,
+                                                  std::function<void()> on_start = {});
   Terminal(const Terminal&) = delete;
   Terminal& operator=(const Terminal&) = delete;
   ~Terminal();

@@ -2,8 +2,12 @@
 
 namespace mayfly {
 
-ImageVerifier::ImageVerifier(FunctionImage image) : image_(std::move(image)) {
-  thread_ = Thread("verify", [this] { result_ = image_.Verify(stop_.get_token()); });
+ImageVerifier::ImageVerifier(FunctionImage image, std::function<void()> on_start)
+    : image_(std::move(image)) {
+  thread_ = Thread("verify", [this, on_start = std::move(on_start)] {
+    if (on_start) on_start();
+    result_ = image_.Verify(stop_.get_token());
+  });
 }
 
 ImageVerifier::~ImageVerifier() {

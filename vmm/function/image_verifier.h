@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <stop_token>
 
@@ -12,7 +13,8 @@ namespace mayfly {
 // image yet. The guest must not be told to load it before Wait() has said that it is right.
 class ImageVerifier {
  public:
-  explicit ImageVerifier(FunctionImage image);
+  // `on_start`, if there is one, is called first in the thread.
+  explicit ImageVerifier(FunctionImage image, std::function<void()> on_start = {});
   ImageVerifier(const ImageVerifier&) = delete;
   ImageVerifier& operator=(const ImageVerifier&) = delete;
   // Cancels it, and waits for the thread.

@@ -27,31 +27,38 @@ constexpr std::array kRequired{
 
 }  // namespace
 
-Result<Kvm> Kvm::Open(const std::string& path) {
+Result<UniqueFd> Kvm::OpenDevice(const std::string& path) {
   auto opened = OpenFile(path, O_RDWR);
   if (!opened) {
     Error error = std::move(opened).error();
     const ErrorCode code = ErrorCode::kHost;
     switch (error.errno_value()) {
       case ENOENT:
-        return Fail(code, error.message() + " (is the kvm module loaded, and virtualisation "
-                                            "switched on in the firmware?)");
+        return Fail(code, error.message() +
+                              " (is the kvm module loaded, and virtualisation "
+                              "switched on in the firmware?)");
       case EACCES:
         return Fail(code, error.message() + " (join the group kvm, or run as root)");
       default:
         return std::unexpected(std::move(error));
     }
   }
-  const int version = ::ioctl(opened->get(), KVM_GET_API_VERSION, 0);
+  return opened;
+}
+
+Result<Kvm> Kvm::Open(const std::string& path) { return Create(TRY(OpenDevice(path)), path); }
+
+Result<Kvm> Kvm::Create(UniqueFd device, const std::string& path) {
+  const int version = ::ioctl(device.get(), KVM_GET_API_VERSION, 0);
   if (version != KVM_API_VERSION) {
     return Fail(ErrorCode::kUnsupported, fmt::format("{}: not a KVM device, or API version {} "
                                                      "where {} is needed",
                                                      path, version, KVM_API_VERSION));
   }
-  const int run_size = ::ioctl(opened->get(), KVM_GET_VCPU_MMAP_SIZE, 0);
+  const int run_size = ::ioctl(device.get(), KVM_GET_VCPU_MMAP_SIZE, 0);
   if (run_size < static_cast<int>(sizeof(kvm_run))) return FailErrno("KVM_GET_VCPU_MMAP_SIZE");
 
-  Kvm kvm(std::move(*opened), static_cast<size_t>(run_size));
+  Kvm kvm(std::move(device), static_cast<size_t>(run_size));
   for (const Requirement& requirement : kRequired) {
     if (kvm.Check(requirement.capability) == 0) {
       return Fail(ErrorCode::kUnsupported,

@@ -16,6 +16,9 @@ class Kvm {
  public:
   // Opens the device and refuses a host that lacks what mayfly is built on, naming the capability.
   static Result<Kvm> Open(const std::string& path = "/dev/kvm");
+  // The device alone, to be handed to somebody who may not open it; and what Open() makes of it.
+  static Result<UniqueFd> OpenDevice(const std::string& path = "/dev/kvm");
+  static Result<Kvm> Create(UniqueFd device, const std::string& path = "/dev/kvm");
 
   // KVM_CHECK_EXTENSION: 0 if absent.
   [[nodiscard]] int Check(unsigned long capability) const;

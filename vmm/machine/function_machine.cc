@@ -76,6 +76,15 @@ std::string RestoreJson(const std::vector<InterfaceAddress>& addresses) {
   return buffer.GetString();
 }
 
+// An io_uring would open files for a jailed process past its filters.
+void HandOver(FunctionJail& jail, MachineConfig* machine) {
+  machine->kvm = std::move(jail.kvm);
+  machine->kernel_fd = std::move(jail.kernel);
+  machine->threads = jail.threads;
+  if (!jail.threads.filtered()) return;
+  for (DiskConfig& disk : machine->disks) disk.engine = BlkEngine::kThread;
+}
+
 }  // namespace
 
 FunctionMachine::FunctionMachine(FunctionDescription description,
@@ -105,10 +114,11 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Boot(FunctionMachineCo
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
+  HandOver(config.jail, &machine);
   self->snapshot_ = config.snapshot;
   auto booted = TRY(MachineBuilder(std::move(machine), log).Boot());
-  TRY(self->Adopt(std::move(booted)));
-  self->machine_->Resume();
+  TRY(self->Adopt(std::move(booted), config.jail.threads.filtered()));
+  self->Begin(config.jail);
   return self;
 }
 
@@ -123,11 +133,12 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
+  HandOver(config.jail, &machine);
   MachineBuilder builder(std::move(machine), log);
-  auto restored = TRY(
-      config.shell ? std::move(builder).Restore(std::move(state), std::move(config.shell))
-                   : std::move(builder).Restore(std::move(state), std::move(memory)));
-  TRY(self->Adopt(std::move(restored)));
+  auto restored =
+      TRY(config.shell ? std::move(builder).Restore(std::move(state), std::move(config.shell))
+                       : std::move(builder).Restore(std::move(state), std::move(memory)));
+  TRY(self->Adopt(std::move(restored), config.jail.threads.filtered()));
   RestorePage life = TRY(NewLife());
   if (!self->addresses_.empty()) {
     life.flags |= RestorePage::kAwaitRestoreFrame;
@@ -135,11 +146,11 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
                             AsBytes(RestoreJson(self->addresses_))));
   }
   TRY(self->machine_->SetRestorePage(life));
-  self->machine_->Resume();
+  self->Begin(config.jail);
   return self;
 }
 
-Result<void> FunctionMachine::Adopt(std::unique_ptr<Machine> machine) {
+Result<void> FunctionMachine::Adopt(std::unique_ptr<Machine> machine, bool jailed) {
   doorbell_ = TRY(EventFd::Create());
   machine_ = std::move(machine);
   timings_.created = std::chrono::steady_clock::now();
@@ -149,11 +160,18 @@ Result<void> FunctionMachine::Adopt(std::unique_ptr<Machine> machine) {
                        : fmt::format("the guest ended before its answer: {} ({})",
                                      NameOf(end.reason), end.detail));
   });
+  // A jailed machine is not saved: that would tell other vCPUs to pause, and open files.
+  if (jailed) return {};
   machine_->OnDoorbell([this] {
     doorbell_->Signal();
     channel_.Wake();
   });
   return {};
+}
+
+void FunctionMachine::Begin(const FunctionJail& jail) {
+  if (jail.lock_down) jail.lock_down();
+  machine_->Resume();
 }
 
 Result<void> FunctionMachine::Load() {

@@ -16,6 +16,15 @@
 
 namespace mayfly {
 
+// For a machine in a jail, which opens nothing any more: all empty for others.
+struct FunctionJail {
+  UniqueFd kvm{};     // /dev/kvm
+  UniqueFd kernel{};  // For a machine that boots.
+  ThreadHooks threads{};
+  // Called when all threads are there and before the guest runs.
+  std::function<void()> lock_down{};
+};
+
 struct FunctionMachineConfig {
   FunctionDescription description;
   std::string image_name;  // For errors.
@@ -26,6 +35,7 @@ struct FunctionMachineConfig {
   std::vector<NetConfig> nets;
   std::vector<InterfaceAddress> addresses;  // What init gives eth0, eth1 ...: those of `nets`.
   bool snapshot = false;                    // The function is told that SaveSnapshot() will come.
+  FunctionJail jail{};
 };
 
 // What a clone of a function's snapshot is bound to, where it is not as in the snapshot.
@@ -38,6 +48,7 @@ struct FunctionCloneConfig {
   std::vector<InterfaceAddress> addresses;
   // If it is set, what the clone is made in, filled with its memory.
   std::unique_ptr<Shell> shell;
+  FunctionJail jail{};
 };
 
 // A machine with one function in it: booted from a kernel, driven over the control channel. One
@@ -62,7 +73,8 @@ class FunctionMachine {
                                                        FunctionSession::LogCallback on_log,
                                                        LogSink* log);
   // Restores the machine that SaveSnapshot() saved and lets it run: it is ready for Invoke(), and
-  // is not to be loaded. `memory` is empty if there is a shell. It begins a life of its own, with fresh entropy and the host's clock.
+  // is not to be loaded. `memory` is empty if there is a shell. It begins a life of its own, with
+  // fresh entropy and the host's clock.
   static Result<std::unique_ptr<FunctionMachine>> Restore(FunctionCloneConfig config,
                                                           MachineState state, RestoredMemory memory,
                                                           FunctionSession::LogCallback on_log,
@@ -106,7 +118,8 @@ class FunctionMachine {
                   FunctionSession::LogCallback on_log);
 
   // For init's doorbell, and for the end of whatever waits.
-  Result<void> Adopt(std::unique_ptr<Machine> machine);
+  Result<void> Adopt(std::unique_ptr<Machine> machine, bool jailed);
+  void Begin(const FunctionJail& jail);
   Result<void> WaitForDoorbell();
 
   const FunctionDescription description_;

@@ -15,7 +15,8 @@ Machine::Machine(Parts parts) : parts_(std::move(parts)) {
   parts_.threads = std::make_unique<MachineThreads>(
       parts_.loop.get(), parts_.end.get(), std::move(parts_.vcpus),
       VcpuThread::Resources{parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
-                            parts_.end.get()});
+                            parts_.end.get(), parts_.hooks.vcpu},
+      parts_.hooks.io);
 }
 
 Machine::~Machine() { Stop(); }
@@ -81,6 +82,7 @@ void Machine::Stop() {
   if (parts_.pager) parts_.pager->Abandon();
   parts_.threads->StopVcpus();
   parts_.threads->StopIo();
+  parts_.serial_output->Drain();
   // The loop may have been stopped before it got to the announcement.
   AnnounceEnd();
 }

@@ -72,6 +72,7 @@ class Machine {
     std::unique_ptr<Bus> mmio;
     std::vector<Vcpu> vcpus;
     std::vector<uint32_t> msr_indices;  // Kvm::MsrIndices()
+    ThreadHooks hooks{};
     // If they were started ahead, with the vCPUs in them; else the machine starts them. Last: they
     // are gone before anything that they use.
     std::unique_ptr<MachineThreads> threads;

@@ -49,7 +49,7 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Boot() && {
 
 Result<Machine::Parts> MachineBuilder::Build() && {
   TRY(CheckConfig());
-  const Kvm kvm = TRY(Kvm::Open());
+  const Kvm kvm = TRY(OpenKvm());
   parts_.memory = TRY(GuestMemory::Create(config_.memory_bytes));
   parts_.end = TRY(EndLatch::Create());
   TRY(CreateVm(kvm));
@@ -64,7 +64,7 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
                                                          RestoredMemory memory) && {
   TRY(AdoptState(std::move(state)));
   TRY(CheckState(*memory.memory));
-  const Kvm kvm = TRY(Kvm::Open());
+  const Kvm kvm = TRY(OpenKvm());
   parts_.memory = std::move(memory.memory);
   parts_.pager = std::move(memory.pager);
   parts_.end = TRY(EndLatch::Create());
@@ -209,7 +209,12 @@ size_t MachineBuilder::CountVirtioDevices() const {
          (config_.rng ? 1 : 0) + (config_.balloon ? 1 : 0);
 }
 
+Result<Kvm> MachineBuilder::OpenKvm() {
+  return config_.kvm.valid() ? Kvm::Create(std::move(config_.kvm)) : Kvm::Open();
+}
+
 Result<void> MachineBuilder::CreateVm(const Kvm& kvm) {
+  parts_.hooks = config_.threads;
   parts_.msr_indices = TRY(kvm.MsrIndices());
   parts_.vm = std::make_unique<Vm>(TRY(kvm.CreateVm()));
   // Slots before anything else: see Vm::SetMemoryRegion().
@@ -257,7 +262,8 @@ Result<void> MachineBuilder::AddLegacyDevices() {
   TRY(parts_.mmio->Insert(layout::kIoapic, layout::kIoapicSize, parts_.ioapic.get()));
 
   // The port is there without a console too: a kernel that probes for it finds it working.
-  parts_.serial_output = std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get());
+  parts_.serial_output = std::make_unique<SerialOutput>(config_.serial_output, parts_.loop.get(),
+                                                        config_.threads.filtered());
   parts_.metrics.Add("serial", "serial0", &parts_.serial_output->metrics());
   InterruptLine* line = TRY(AddLine(layout::kSerialGsi));
   parts_.serial = TRY(
@@ -318,8 +324,9 @@ Result<void> MachineBuilder::AddTransport(std::string name, std::unique_ptr<Virt
 
 Result<void> MachineBuilder::AddDisk(DiskConfig disk) {
   const std::string name = fmt::format("disk{}", parts_.transports.size());
-  DiskSource source{disk.path,   disk.read_only, std::move(disk.fd),
-                    disk.engine, disk.overlay,   std::move(disk.overlay_fd)};
+  DiskSource source{disk.path,         disk.read_only, std::move(disk.fd),
+                    disk.engine,       disk.overlay,   std::move(disk.overlay_fd),
+                    config_.threads.io};
   BlkDevice::Resources resources;
   resources.name = name;
   resources.backend = TRY(WithContext(OpenBlkBackend(std::move(source)), name));
@@ -384,7 +391,9 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
   VsockDevice* const vsock = device.get();
   parts_.vsock = vsock;
   parts_.metrics.Add("vsock", "vsock", &vsock->metrics());
-  TRY(AddTransport("vsock", std::move(device), KickMode::kInline));
+  // Streams within the process take no system call.
+  TRY(AddTransport("vsock", std::move(device),
+                   config.path.empty() ? KickMode::kInline : InlineUnlessFiltered()));
   if (parts_.host_sockets) TRY(parts_.host_sockets->Serve(vsock));
   return {};
 }
@@ -417,7 +426,7 @@ Result<void> MachineBuilder::AddRng() {
   resources.log = log_;
   auto device = RngDevice::Create(std::move(resources));
   parts_.metrics.Add("rng", "rng", &device->metrics());
-  return AddTransport("rng", std::move(device), KickMode::kInline);
+  return AddTransport("rng", std::move(device), InlineUnlessFiltered());
 }
 
 Result<std::vector<uint8_t>> MachineBuilder::TakeInitrd() {
@@ -427,7 +436,9 @@ Result<std::vector<uint8_t>> MachineBuilder::TakeInitrd() {
 
 Result<LoadedKernel> MachineBuilder::LoadGuest() {
   const GuestMemory& memory = *parts_.memory;
-  LoadedKernel kernel = TRY(LoadKernel(config_.kernel, memory));
+  LoadedKernel kernel = TRY(config_.kernel_fd.valid()
+                                ? LoadKernel(config_.kernel, std::move(config_.kernel_fd), memory)
+                                : LoadKernel(config_.kernel, memory));
   BootInfo info;
   info.command_line = config_.command_line;
   const std::vector<uint8_t> initrd = TRY(TakeInitrd());

@@ -47,6 +47,7 @@ class MachineBuilder {
   // What comes after KVM's machine.
   Result<void> FinishRestore();
   Result<void> CheckConfig() const;
+  Result<Kvm> OpenKvm();
   Result<void> CheckState(const GuestMemory& memory) const;
   Result<void> CheckRestorePage() const;
   // All of a restored machine but its memory and its end.
@@ -66,6 +67,9 @@ class MachineBuilder {
   Result<void> CreateLine(uint32_t gsi);
   // The next line: devices ask for theirs in the order of the shell's.
   Result<InterruptLine*> AddLine(uint32_t gsi);
+  [[nodiscard]] KickMode InlineUnlessFiltered() const {
+    return config_.threads.filtered() ? KickMode::kLoop : KickMode::kInline;
+  }
   // Puts kernel, initrd, command line and tables into guest memory.
   Result<LoadedKernel> LoadGuest();
   Result<std::vector<uint8_t>> TakeInitrd();

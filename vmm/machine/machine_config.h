@@ -2,14 +2,15 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "devices/rate_limiter.h"
 #include "devices/virtio/blk/blk_options.h"
 #include "devices/virtio/blk/open_backend.h"
-#include "devices/rate_limiter.h"
 #include "devices/virtio/net/net_state.h"
 #include "devices/virtio/vsock/port_range.h"
 
@@ -58,6 +59,19 @@ struct BalloonConfig {
   bool deflate_on_oom = false;
 };
 
+// Called first in each thread of the machine's, before it looks at anything of the guest's: where a
+// jail puts its filters. Empty: nothing is called. Once they return, a thread ends when its body
+// does.
+struct ThreadHooks {
+  std::function<void()> vcpu{};
+  std::function<void()> io{};  // And of disks.
+  std::function<void()>
+      pager{};  // For whoever makes the memory: the machine finds its pager running.
+
+  // A vCPU's thread then leaves to the loop what would take more system calls than running a guest.
+  [[nodiscard]] bool filtered() const { return static_cast<bool>(vcpu); }
+};
+
 // Everything a machine is made of. MachineBuilder checks it.
 struct MachineConfig {
   static constexpr uint64_t kLeastMemory = 64ULL << 20;
@@ -66,6 +80,7 @@ struct MachineConfig {
   uint64_t memory_bytes = 128ULL << 20;
   uint32_t vcpu_count = 1;
   std::string kernel;
+  UniqueFd kernel_fd{};  // If valid, the kernel itself; `kernel` is then only a name.
   std::string initrd_path;
   std::vector<uint8_t> initrd;  // Instead of a file.
   std::string command_line;
@@ -77,6 +92,8 @@ struct MachineConfig {
   // Borrowed descriptors for the first serial port; -1: output is dropped, there is no input.
   int serial_output = -1;
   int serial_input = -1;
+  UniqueFd kvm{};  // /dev/kvm, for whoever may not open it any more.
+  ThreadHooks threads{};
 };
 
 }  // namespace mayfly

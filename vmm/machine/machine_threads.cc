@@ -3,9 +3,11 @@
 namespace mayfly {
 
 MachineThreads::MachineThreads(EventLoop* loop, EndLatch* end, std::vector<Vcpu> vcpus,
-                               const VcpuThread::Resources& resources)
+                               const VcpuThread::Resources& resources,
+                               std::function<void()> on_io_start)
     : loop_(loop) {
-  io_ = Thread("io", [loop, end] {
+  io_ = Thread("io", [loop, end, on_start = std::move(on_io_start)] {
+    if (on_start) on_start();
     const Result<void> ran = loop->Run();
     if (!ran) end->Set({EndReason::kHostError, ran.error().message()});
   });

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -14,9 +15,10 @@ namespace mayfly {
 // machine, or by the shell that it is made of; what the threads use outlives this.
 class MachineThreads {
  public:
-  // `loop` and `end` are borrowed, and so is what is in `resources`.
+  // `loop` and `end` are borrowed, and so is what is in `resources`. `on_io_start` is called first
+  // in the thread for I/O; it may be empty.
   MachineThreads(EventLoop* loop, EndLatch* end, std::vector<Vcpu> vcpus,
-                 const VcpuThread::Resources& resources);
+                 const VcpuThread::Resources& resources, std::function<void()> on_io_start = {});
   MachineThreads(const MachineThreads&) = delete;
   MachineThreads& operator=(const MachineThreads&) = delete;
   // Stops what still runs.

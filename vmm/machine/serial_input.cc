@@ -1,6 +1,7 @@
 #include "vmm/machine/serial_input.h"
 
 #include <sys/epoll.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,7 +36,9 @@ void SerialInput::Move() {
     SetInterest(0);
     return;
   }
-  const ssize_t count = ::read(fd_, bytes.data(), std::min(room, bytes.size()));
+  // As in EventFd::Take().
+  const iovec to{bytes.data(), std::min(room, bytes.size())};
+  const ssize_t count = ::preadv2(fd_, &to, 1, -1, 0);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
     loop_->Remove(watch_);

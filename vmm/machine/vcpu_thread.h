@@ -1,6 +1,9 @@
 #pragma once
 
+#include <unistd.h>
+
 #include <atomic>
+#include <functional>
 #include <memory>
 
 #include "base/mutex.h"
@@ -28,6 +31,7 @@ class VcpuThread {
     const Bus* mmio;
     const GuestMemory* memory;
     EndLatch* end;
+    std::function<void()> on_start{};  // Called first in the thread; may be empty.
   };
 
   // The thread starts paused.
@@ -70,11 +74,13 @@ class VcpuThread {
 
   Vcpu vcpu_;
   const Resources resources_;
+  const pid_t process_id_ = ::getpid();
 
   std::atomic<Command> command_{Command::kPause};
   Mutex mutex_;
   ConditionVariable changed_;
   bool in_guest_ GUARDED_BY(mutex_) = false;
+  pid_t thread_id_ GUARDED_BY(mutex_) = 0;
   bool ended_ GUARDED_BY(mutex_) = false;
 
   Thread thread_;  // Last: joined before the rest goes.

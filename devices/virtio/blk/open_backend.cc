@@ -27,7 +27,7 @@ Result<std::unique_ptr<BlkBackend>> OpenOverlay(std::unique_ptr<RawDisk> base, D
       source.overlay_fd.valid()
           ? OverlayDisk::Create(std::move(base), std::move(source.overlay_fd), source.overlay)
           : OverlayDisk::Open(std::move(base), source.overlay);
-  return ThreadBackend::Create(TRY(std::move(disk)));
+  return ThreadBackend::Create(TRY(std::move(disk)), std::move(source.on_thread_start));
 }
 
 }  // namespace
@@ -43,7 +43,7 @@ Result<std::unique_ptr<BlkBackend>> OpenBlkBackend(DiskSource source) {
     auto backend = OnUring(&disk);
     if (backend || source.engine == BlkEngine::kUring) return backend;
   }
-  return ThreadBackend::Create(std::move(disk));
+  return ThreadBackend::Create(std::move(disk), std::move(source.on_thread_start));
 }
 
 }  // namespace mayfly

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -25,6 +26,8 @@ struct DiskSource {
   // none. The descriptor, if valid, is that file itself.
   std::string overlay{};
   UniqueFd overlay_fd{};
+  // Called first in the thread that the disk has, if it has one; may be empty.
+  std::function<void()> on_thread_start{};
 };
 
 Result<std::unique_ptr<BlkBackend>> OpenBlkBackend(DiskSource source);

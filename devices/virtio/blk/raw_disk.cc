@@ -59,7 +59,7 @@ DiskInfo InfoOf(int fd, uint64_t size, bool read_only) {
   return info;
 }
 
-// preadv() or pwritev() until everything is moved. A transfer of nothing is an error, or else a
+// preadv2() or pwritev2() until everything is moved. A transfer of nothing is an error, or else a
 // truncated file would be read for ever.
 template <class Call>
 Result<void> Transfer(IovecCursor cursor, uint64_t offset, const std::string& what, Call call) {
@@ -122,7 +122,7 @@ Result<void> RawDisk::CheckWritable(std::string_view what) const {
 Result<void> RawDisk::Read(std::span<const iovec> to, uint64_t offset) {
   return Transfer(IovecCursor(to), offset, "read " + name_,
                   [this](const iovec* iovecs, int count, off_t at) {
-                    return ::preadv(fd_.get(), iovecs, count, at);
+                    return ::preadv2(fd_.get(), iovecs, count, at, 0);
                   });
 }
 
@@ -130,7 +130,7 @@ Result<void> RawDisk::Write(std::span<const iovec> from, uint64_t offset) {
   TRY(CheckWritable("write"));
   return Transfer(IovecCursor(from), offset, "write " + name_,
                   [this](const iovec* iovecs, int count, off_t at) {
-                    return ::pwritev(fd_.get(), iovecs, count, at);
+                    return ::pwritev2(fd_.get(), iovecs, count, at, 0);
                   });
 }
 

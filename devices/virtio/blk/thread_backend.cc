@@ -4,11 +4,15 @@
 
 namespace mayfly {
 
-Result<std::unique_ptr<ThreadBackend>> ThreadBackend::Create(std::unique_ptr<Disk> disk) {
+Result<std::unique_ptr<ThreadBackend>> ThreadBackend::Create(std::unique_ptr<Disk> disk,
+                                                             std::function<void()> on_start) {
   EventFd completed = TRY(EventFd::Create());
   std::unique_ptr<ThreadBackend> backend(new ThreadBackend(std::move(disk), std::move(completed)));
   ThreadBackend* const self = backend.get();
-  backend->thread_ = Thread("blk", [self] { self->Work(); });
+  backend->thread_ = Thread("blk", [self, on_start = std::move(on_start)] {
+    if (on_start) on_start();
+    self->Work();
+  });
   return backend;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -15,7 +16,9 @@ namespace mayfly {
 // for hosts without io_uring, and for disks that are more than a file.
 class ThreadBackend final : public BlkBackend {
  public:
-  static Result<std::unique_ptr<ThreadBackend>> Create(std::unique_ptr<Disk> disk);
+  // `on_start` is called first in the thread; may be empty.
+  static Result<std::unique_ptr<ThreadBackend>> Create(std::unique_ptr<Disk> disk,
+                                                       std::function<void()> on_start = {});
   ThreadBackend(const ThreadBackend&) = delete;
   ThreadBackend& operator=(const ThreadBackend&) = delete;
   ~ThreadBackend() override;

@@ -17,6 +17,9 @@ namespace mayfly {
 namespace {
 
 constexpr char kTunDevice[] = "/dev/net/tun";
+// preadv2() and pwritev2() at no offset are readv() and writev(): a filter that allows those two
+// for disks then allows no call more for taps.
+constexpr off_t kNoOffset = -1;
 constexpr short kFlags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
 
 // As the kernel's dev_valid_name(); '%' besides, with which it would make a name up.
@@ -62,7 +65,7 @@ std::unexpected<Error> AttachError(const std::string& name, int error) {
 
 }  // namespace
 
-Result<std::unique_ptr<TapBackend>> TapBackend::Open(const std::string& name, EventLoop* loop) {
+Result<UniqueFd> TapBackend::Attach(const std::string& name) {
   TRY(CheckName(name));
   // TUNSETIFF would make it, if we may; one that nobody has set up is of no use.
   if (::if_nametoindex(name.c_str()) == 0) {
@@ -74,7 +77,11 @@ Result<std::unique_ptr<TapBackend>> TapBackend::Open(const std::string& name, Ev
   std::memcpy(request.ifr_name, name.data(), name.size());
   request.ifr_flags = kFlags;
   if (::ioctl(fd.get(), TUNSETIFF, &request) != 0) return AttachError(name, errno);
-  return Create(std::move(fd), name, loop);
+  return fd;
+}
+
+Result<std::unique_ptr<TapBackend>> TapBackend::Open(const std::string& name, EventLoop* loop) {
+  return Create(TRY(Attach(name)), name, loop);
 }
 
 Result<std::unique_ptr<TapBackend>> TapBackend::Create(UniqueFd fd, std::string name,
@@ -112,7 +119,8 @@ TapBackend::~TapBackend() { loop_->Remove(watch_); }
 
 Result<size_t> TapBackend::Read(std::span<const iovec> to) {
   while (true) {
-    const ssize_t length = ::readv(fd_.get(), to.data(), static_cast<int>(to.size()));
+    const ssize_t length =
+        ::preadv2(fd_.get(), to.data(), static_cast<int>(to.size()), kNoOffset, 0);
     if (length >= 0) return static_cast<size_t>(length);
     if (errno == EAGAIN) return size_t{0};
     if (errno != EINTR) return FailErrno("read from tap " + name_);
@@ -121,7 +129,8 @@ Result<size_t> TapBackend::Read(std::span<const iovec> to) {
 
 Result<void> TapBackend::Write(std::span<const iovec> frame) {
   while (true) {
-    if (::writev(fd_.get(), frame.data(), static_cast<int>(frame.size())) >= 0) return {};
+    if (::pwritev2(fd_.get(), frame.data(), static_cast<int>(frame.size()), kNoOffset, 0) >= 0)
+      return {};
     if (errno != EINTR) return FailErrno("write to tap " + name_);
   }
 }

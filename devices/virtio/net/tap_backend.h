@@ -17,6 +17,8 @@ class TapBackend final : public NetBackend {
   // Attaches to the tap `name`, which has to exist. kNotFound if it does not, kPermission if it is
   // somebody else's or in use, kInvalidArgument for what is no name or no tap. `loop` is borrowed.
   static Result<std::unique_ptr<TapBackend>> Open(const std::string& name, EventLoop* loop);
+  // Its first half, for whoever hands the descriptor to somebody who may not open it.
+  static Result<UniqueFd> Attach(const std::string& name);
   // The same with a descriptor that somebody else has attached, with IFF_TAP, IFF_NO_PI and
   // IFF_VNET_HDR; `name` is for errors.
   static Result<std::unique_ptr<TapBackend>> Create(UniqueFd fd, std::string name, EventLoop* loop);

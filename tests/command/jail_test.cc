@@ -1,0 +1,159 @@
+#include <csignal>
+
+#include "tests/command/command_fixture.h"
+
+namespace mayfly {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The command's machines in jails, natively: the test guest "control" stands in for a function.
+class JailCommandTest : public CommandFixture {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root, which the supervisor of a jail has";
+    CommandFixture::SetUp();
+    fs::create_directory(PathFor("run"));
+    fs::permissions(PathFor("run"), fs::perms::owner_all);
+    ASSERT_EQ(Mayfly({"build", Build("examples/echo-c"), "-o", PathFor("f.mfn")}).status, 0);
+  }
+
+  [[nodiscard]] ProgramResult Jailed(std::vector<std::string> arguments,
+                                     const std::string& input = "") const {
+    arguments.emplace_back("--jail");
+    std::vector<std::string> command = Command(std::move(arguments));
+    command.insert(command.begin(),
+                   {"env", "MAYFLY_RUN_DIR=" + PathFor("run"), "MAYFLY_CACHE=" + PathFor("cache")});
+    return RunProgram(command, input);
+  }
+  [[nodiscard]] std::vector<std::string> Run() const {
+    return {"run", PathFor("f.mfn"), "--kernel", Build("test-guests/control"), "--event", "[1]"};
+  }
+  void TakeSnapshot() const {
+    const ProgramResult taken = Mayfly({"snapshot", PathFor("f.mfn"), "--kernel",
+                                        Build("test-guests/control"), "-o", PathFor("f.snap")});
+    ASSERT_EQ(taken.status, 0) << taken.err;
+  }
+  [[nodiscard]] std::vector<std::string> Invoke(const std::string& way) const {
+    return {"invoke", PathFor("f.snap"), "--event", "[2]", "--memory", way};
+  }
+  void ExpectNothingLeft() const { EXPECT_TRUE(fs::is_empty(PathFor("run"))); }
+  static void ExpectAnswer(const ProgramResult& result, std::string_view answer) {
+    EXPECT_EQ(result.status, 0) << result.err;
+    EXPECT_EQ(result.out, answer);
+    EXPECT_EQ(result.err.find("seccomp"), std::string::npos) << result.err;
+  }
+};
+
+TEST_F(JailCommandTest, AFunctionAnswers) {
+  ExpectAnswer(Jailed(Run()), "[1]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, ACloneAnswersWithMappedMemory) {
+  TakeSnapshot();
+  ExpectAnswer(Jailed(Invoke("map")), "[2]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, ACloneAnswersWithPagedMemory) {
+  TakeSnapshot();
+  ExpectAnswer(Jailed(Invoke("uffd")), "[2]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, ACloneAnswersWithEagerMemory) {
+  TakeSnapshot();
+  ExpectAnswer(Jailed(Invoke("eager")), "[2]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, NothingIsCalledThatTheFiltersWouldNotAllow) {
+  TakeSnapshot();
+  std::vector<std::string> command = Invoke("uffd");
+  command.insert(command.end(), {"--seccomp", "log", "--console", "--repeat", "3"});
+  const ProgramResult result = Jailed(command);
+  ExpectAnswer(result, "[2][2][2]");
+}
+
+TEST_F(JailCommandTest, ARecordedWorkingSetReachesTheSnapshot) {
+  TakeSnapshot();
+  std::vector<std::string> command = Invoke("uffd");
+  command.emplace_back("--record");
+  ExpectAnswer(Jailed(command), "[2]");
+  EXPECT_TRUE(fs::is_regular_file(PathFor("f.snap/working-set")));
+  ExpectAnswer(Jailed(Invoke("uffd")), "[2]");
+}
+
+TEST_F(JailCommandTest, MetricsReachTheirFile) {
+  std::vector<std::string> command = Run();
+  command.insert(command.end(), {"--metrics", PathFor("m.json")});
+  ExpectAnswer(Jailed(command), "[1]");
+  EXPECT_NE(Contents(PathFor("m.json")).find("\"disk0\""), std::string::npos);
+}
+
+TEST_F(JailCommandTest, APlainMachineHasItsConsole) {
+  const ProgramResult result =
+      Jailed({"vm", "--kernel", Build("test-guests/basic"), "--cmdline", "echo"}, "typed.");
+  ExpectAnswer(result, "typedPASSED\n");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, APlainMachineHasItsDisk) {
+  Write("disk", std::string(1 << 20, 'd'));
+  const ProgramResult result =
+      Jailed({"vm", "--kernel", Build("test-guests/blk"), "--disk", PathFor("disk")});
+  EXPECT_EQ(result.status, 0) << result.err << result.out;
+  EXPECT_EQ(result.err, "");
+}
+
+TEST_F(JailCommandTest, SigtermEndsTheMachine) {
+  std::vector<std::string> command{
+      "timeout", "-s", "TERM", "--preserve-status", "2", "env", "MAYFLY_RUN_DIR=" + PathFor("run")};
+  const auto vm =
+      Command({"vm", "--kernel", Build("test-guests/basic"), "--cmdline", "loop", "--jail"});
+  command.insert(command.end(), vm.begin(), vm.end());
+  EXPECT_EQ(RunProgram(command).status, 128 + SIGTERM);
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, AMachineAboveItsMemoryLimitIsKilledAndTheSupervisorSaysSo) {
+  std::vector<std::string> command = Run();
+  command.insert(command.end(), {"--limit", "memory=4M"});
+  const ProgramResult result = Jailed(command);
+  EXPECT_EQ(result.status, 3);
+  EXPECT_NE(result.err.find("its memory limit of 4 MiB is used up"), std::string::npos)
+      << result.err;
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, HostileNamesAreRefused) {
+  for (const char* name : {"../x", "a/b", "", ".", "caf\xc3\xa9", "-x", "a b"}) {
+    std::vector<std::string> command = Run();
+    command.push_back(std::string("--jail-id=") + name);
+    const ProgramResult result = Jailed(command);
+    EXPECT_NE(result.status, *name == '\0' ? -1 : 0) << name;
+  }
+  std::vector<std::string> command = Run();
+  command.insert(command.end(), {"--jail-id", std::string(65, 'a')});
+  ExpectError(Jailed(command), 2, "--jail-id");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, ANameIsGivenOnce) {
+  fs::create_directory(PathFor("run/taken"));
+  std::vector<std::string> command = Run();
+  command.insert(command.end(), {"--jail-id", "taken"});
+  ExpectError(Jailed(command), 2, "taken");
+  const ProgramResult collected =
+      RunProgram({Build("bin/mayfly-jailer"), "gc", "--run-dir", PathFor("run")});
+  EXPECT_EQ(collected.status, 0) << collected.err;
+  ExpectAnswer(Jailed(command), "[1]");
+}
+
+TEST_F(JailCommandTest, OptionsOfAJailNeedOne) {
+  ExpectError(Mayfly({"invoke", PathFor("x"), "--limit", "cpu=10"}), 2, "--jail");
+}
+
+}  // namespace
+}  // namespace mayfly

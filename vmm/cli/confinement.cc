@@ -1,0 +1,194 @@
+#include "vmm/cli/confinement.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+
+#include "base/file.h"
+#include "jailer/jail.h"
+#include "snapshot/snapshot_directory.h"
+#include "vmm/cli/exit_codes.h"
+#include "vmm/cli/output.h"
+
+namespace mayfly {
+namespace {
+
+// Beyond guest memory: the VMM itself, the kernel's part of the machine, page tables.
+constexpr uint64_t kMemoryBeside = 256 << 20;
+// Beyond vCPUs: the threads of devices and of the command.
+constexpr uint32_t kThreadsBeside = 64;
+// What a machine that was taken over can have its supervisor read and write down.
+constexpr uint32_t kMostMessage = 16 << 20;
+constexpr int kMostMessages = 10'000;
+
+enum class MessageKind : uint32_t { kMetrics = 1, kWorkingSet = 2 };
+
+struct MessageHeader {
+  MessageKind kind;
+  uint32_t length;
+};
+
+Result<void> Send(int to, MessageKind kind, std::span<const uint8_t> bytes) {
+  const MessageHeader header{kind, static_cast<uint32_t>(bytes.size())};
+  TRY(WriteAll(to, {reinterpret_cast<const uint8_t*>(&header), sizeof(header)}, "supervisor"));
+  return WriteAll(to, bytes, "supervisor");
+}
+
+// The supervisor's end: takes what comes, whenever it comes, and acts on whole messages.
+class Receiver {
+ public:
+  Receiver(const SupervisorTasks& tasks, LogSink* log) : tasks_(tasks), log_(log) {}
+
+  // False when nothing more is to be read.
+  bool Read(int fd) {
+    std::array<uint8_t, 65536> chunk;
+    const ssize_t count = ::recv(fd, chunk.data(), chunk.size(), MSG_DONTWAIT);
+    if (count < 0) return errno == EAGAIN || errno == EINTR;
+    if (count == 0) return false;
+    bytes_.insert(bytes_.end(), chunk.begin(), chunk.begin() + count);
+    return TakeMessages();
+  }
+
+ private:
+  bool TakeMessages() {
+    MessageHeader header{};
+    while (bytes_.size() >= sizeof(header)) {
+      std::memcpy(&header, bytes_.data(), sizeof(header));
+      if (header.length > kMostMessage || ++messages_ > kMostMessages) return false;
+      if (bytes_.size() - sizeof(header) < header.length) return true;
+      const Result<void> done =
+          Act(header.kind, std::span(bytes_).subspan(sizeof(header), header.length));
+      if (!done) log_->Write(LogLevel::kError, done.error().message());
+      bytes_.erase(bytes_.begin(),
+                   bytes_.begin() + static_cast<ptrdiff_t>(sizeof(header) + header.length));
+    }
+    return true;
+  }
+
+  Result<void> Act(MessageKind kind, std::span<const uint8_t> bytes) const {
+    if (kind == MessageKind::kMetrics && !tasks_.metrics.empty()) {
+      return WithContext(MetricsFile::Replace(tasks_.metrics, std::string(AsText(bytes))),
+                         "metrics");
+    }
+    if (kind == MessageKind::kWorkingSet && !tasks_.working_set.empty()) {
+      const WorkingSet set = TRY(WithContext(
+          WorkingSet::Decode(bytes, std::numeric_limits<uint32_t>::max()), "working set"));
+      return WriteWorkingSet(tasks_.working_set, set);
+    }
+    return Fail(ErrorCode::kGuest, "the jailed machine asks for what was not agreed");
+  }
+
+  const SupervisorTasks& tasks_;
+  LogSink* const log_;
+  std::vector<uint8_t> bytes_;
+  int messages_ = 0;
+};
+
+// Limits that nobody asked for are set where the host can.
+CgroupLimits LimitsFor(const JailRequest& request, const MachineSize& size) {
+  CgroupLimits limits = request.limits;
+  const auto mounts = CgroupMounts::OfThisProcess();
+  if (!mounts || ::geteuid() != 0) return limits;
+  if (!limits.memory_bytes && mounts->Find("memory") != nullptr) {
+    limits.memory_bytes = size.memory_bytes + kMemoryBeside;
+  }
+  if (!limits.processes && mounts->Find("pids") != nullptr) {
+    limits.processes = size.vcpus + kThreadsBeside;
+  }
+  return limits;
+}
+
+int Report(const JailEnd& end, const JailOptions& options) {
+  if (end.out_of_memory) {
+    return ReportError(
+        Error(ErrorCode::kHost,
+              fmt::format("jail {}: killed, because its memory limit of {} MiB is used up",
+                          options.id.text(), options.cgroup.memory_bytes.value_or(0) >> 20)));
+  }
+  if (end.signal == SIGSYS) {
+    return ReportError(Error(ErrorCode::kHost,
+                             fmt::format("jail {}: killed for a system call that its filter does "
+                                         "not allow (--seccomp log names it)",
+                                         options.id.text())));
+  }
+  if (end.signal != 0) {
+    (void)ReportError(Error(ErrorCode::kHost, fmt::format("jail {}: ended by signal {}",
+                                                          options.id.text(), end.signal)));
+  }
+  return end.status;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Confinement>> Confinement::Create(int supervisor, bool log_calls,
+                                                         LogSink* log) {
+  auto self = std::make_unique<Confinement>();
+  self->active_ = true;
+  self->supervisor_ = supervisor;
+  if (log_calls) self->log_ = TRY(SeccompLog::Create(log));
+  return self;
+}
+
+std::function<void()> Confinement::HookFor(ThreadKind kind) {
+  if (!active_) return {};
+  return [kind, log = log_.get()] {
+    const Result<void> applied = log != nullptr ? log->Apply(kind) : ApplyFilter(kind);
+    // A thread without its filter must not go on.
+    if (!applied) ::_exit(ReportError(applied.error()));
+  };
+}
+
+ThreadHooks Confinement::hooks() {
+  return {HookFor(ThreadKind::kVcpu), HookFor(ThreadKind::kIo), HookFor(ThreadKind::kPager)};
+}
+
+std::function<void()> Confinement::lock_down() { return HookFor(ThreadKind::kSupervisor); }
+
+MetricsFile::Writer Confinement::metrics_writer() const {
+  if (!active_) return {};
+  return [to = supervisor_](const std::string& text) {
+    return Send(to, MessageKind::kMetrics, AsBytes(text));
+  };
+}
+
+Result<void> Confinement::SendWorkingSet(const std::vector<uint8_t>& bytes) const {
+  return Send(supervisor_, MessageKind::kWorkingSet, bytes);
+}
+
+int Confinement::Finish(int status) const {
+  if (active_) ::_exit(status);
+  return status;
+}
+
+Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std::vector<int> keep,
+                        const SupervisorTasks& tasks, LogSink* log,
+                        const std::function<int(Confinement&)>& body) {
+  JailOptions options;
+  if (!request.id.empty()) options.id = TRY(JailId::Parse(request.id));
+  options.cgroup = LimitsFor(request, size);
+  if (request.file_bytes) options.process.file_bytes = *request.file_bytes;
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    return FailErrno("socketpair");
+  }
+  const UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  keep.push_back(theirs.get());
+
+  const auto jail = TRY(Jail::Create(std::move(options)));
+  const int supervisor = theirs.get();
+  TRY(jail->Start(keep, [&]() -> int {
+    const auto confinement = Confinement::Create(supervisor, request.log, log);
+    return confinement ? body(**confinement) : ReportError(confinement.error());
+  }));
+  theirs.Reset();
+  Receiver receiver(tasks, log);
+  const JailEnd end =
+      TRY(jail->Wait({ours.get(), [&receiver](int fd) { return receiver.Read(fd); }}));
+  return Report(end, jail->options());
+}
+
+}  // namespace mayfly
