@@ -17,6 +17,7 @@
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
+#include "vmm/cli/pager_process.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/snapshot_reports.h"
 #include "vmm/function/image.h"
@@ -25,6 +26,8 @@ namespace mayfly {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr std::string_view kOwnPager = "auto";
 
 MemoryWay WayOf(FillMemory memory) {
   switch (memory) {
@@ -106,8 +109,14 @@ class RestoreRun {
     if (options_.use_working_set) working_set_ = TRY(snapshot.ReadWorkingSet());
     if (working_set_) memory_.working_set = &*working_set_;
     if (!options_.pager.empty()) {
-      remote_ = {options_.pager, std::chrono::milliseconds(options_.pager_timeout_ms),
-                 ToHex(snapshot.manifest_digest())};
+      if (options_.pager == kOwnPager) {
+        pager_ = std::make_unique<PagerProcess>(TRY(PagerProcess::Start(options_)));
+        remote_.socket = pager_->socket();
+      } else {
+        remote_.path = options_.pager;
+      }
+      remote_.deadline = std::chrono::milliseconds(options_.pager_timeout_ms);
+      remote_.snapshot = ToHex(snapshot.manifest_digest());
       memory_.remote = &remote_;
     }
     memory_.pager.record = options_.record;
@@ -188,6 +197,7 @@ class RestoreRun {
   std::optional<WorkingSet> working_set_;
   RemotePager::Options remote_;
   MemoryOptions memory_;
+  std::unique_ptr<PagerProcess> pager_;
 };
 
 }  // namespace
