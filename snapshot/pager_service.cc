@@ -52,6 +52,7 @@ class PagerService::Client {
     thread_.Join();
   }
 
+  void Wait() { thread_.Join(); }
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
 
  private:
@@ -74,12 +75,11 @@ class PagerService::Client {
       return Fail(ErrorCode::kInvalidArgument, "the machine is of another snapshot");
     }
     Userfaultfd uffd = TRY(Userfaultfd::Adopt(std::move(received.uffd)));
-    const auto server = TRY(FaultServer::Create(
-        {std::move(uffd), PagedRegions(handshake.regions), source_,
-         [this](const Userfaultfd& /*uffd*/, const Error& error, uint64_t /*address*/) {
-           Refuse(error);
-         }},
-        options_->pager));
+    const auto server =
+        TRY(FaultServer::Create({std::move(uffd), PagedRegions(handshake.regions), source_,
+                                 [this](const Userfaultfd& /*uffd*/, const Error& error,
+                                        uint64_t /*address*/) { Refuse(error); }},
+                                options_->pager));
     if (options_->working_set) TRY(server->PushAhead(*options_->working_set));
     std::array<pollfd, 2> events{{{socket_.get(), POLLIN | POLLRDHUP, 0}, {stop_.fd(), POLLIN, 0}}};
     while (::poll(events.data(), events.size(), -1) < 0 && errno == EINTR) {
@@ -130,6 +130,14 @@ Result<std::unique_ptr<PagerService>> PagerService::Create(std::unique_ptr<PageS
   EventFd stop = TRY(EventFd::Create());
   return std::unique_ptr<PagerService>(new PagerService(std::move(source), std::move(options),
                                                         std::move(listener), std::move(stop)));
+}
+
+Result<void> PagerService::ServeOne(UniqueFd socket, std::unique_ptr<PageSource> source,
+                                    const Options& options) {
+  EventFd stop = TRY(EventFd::Create());
+  Client client(std::move(socket), std::move(stop), source.get(), &options);
+  client.Wait();
+  return {};
 }
 
 Result<void> PagerService::Run() {

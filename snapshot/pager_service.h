@@ -19,7 +19,7 @@ namespace mayfly {
 class PagerService {
  public:
   struct Options {
-    std::string path;  // Of the socket, which does not exist yet; only this user may connect.
+    std::string path{};  // Of the socket, which does not exist yet; only this user may connect.
     uint64_t image_bytes = 0;
     std::string snapshot{};  // The manifest's digest: machines that name another are refused.
     std::optional<WorkingSet> working_set{};  // Pushed into each.
@@ -29,6 +29,9 @@ class PagerService {
 
   static Result<std::unique_ptr<PagerService>> Create(std::unique_ptr<PageSource> source,
                                                       Options options);
+  // Serves the one machine at the other end of `socket`, until it is gone.
+  static Result<void> ServeOne(UniqueFd socket, std::unique_ptr<PageSource> source,
+                               const Options& options);
   PagerService(const PagerService&) = delete;
   PagerService& operator=(const PagerService&) = delete;
   // Lets go of all machines, and removes the socket.

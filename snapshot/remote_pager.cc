@@ -1,5 +1,6 @@
 #include "snapshot/remote_pager.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -16,7 +17,7 @@ namespace mayfly {
 
 Result<std::unique_ptr<RemotePager>> RemotePager::Create(GuestMemory* memory,
                                                          const Options& options) {
-  Peer peer = TRY(WithContext(Connect(options.path), "pager"));
+  Peer peer = TRY(WithContext(Connect(options), "pager"));
   Userfaultfd uffd = TRY(Userfaultfd::Create());
   PagedRegions regions = PagedRegions::Of(*memory);
   for (const PagedRegion& region : regions.regions()) {
@@ -42,9 +43,15 @@ RemotePager::~RemotePager() {
   thread_.Join();
 }
 
-Result<RemotePager::Peer> RemotePager::Connect(const std::string& path) {
+Result<RemotePager::Peer> RemotePager::Connect(const Options& options) {
   Peer peer;
-  peer.socket = TRY(ConnectToPager(path));
+  if (options.path.empty()) {
+    // Whoever made the pair is said to be the peer. The end of the process hangs up.
+    peer.socket.Reset(::fcntl(options.socket, F_DUPFD_CLOEXEC, 0));
+    if (!peer.socket.valid()) return FailErrno("duplicate the socket");
+    return peer;
+  }
+  peer.socket = TRY(ConnectToPager(options.path));
   ucred credentials{};
   socklen_t size = sizeof(credentials);
   if (::getsockopt(peer.socket.get(), SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {

@@ -22,7 +22,8 @@ namespace mayfly {
 class RemotePager final : public Pager {
  public:
   struct Options {
-    std::string path;  // Of the socket that the process listens on.
+    std::string path;  // Of the socket that the process listens on; empty if it has `socket`.
+    int socket = -1;   // Else the other end of the connection that the process has. Borrowed.
     // How long a fault may go unanswered.
     std::chrono::milliseconds deadline{2000};
     std::string snapshot{};  // PagerHandshake::snapshot
@@ -47,7 +48,7 @@ class RemotePager final : public Pager {
         stall_(std::move(stall)),
         wake_(std::move(wake)) {}
 
-  static Result<Peer> Connect(const std::string& path);
+  static Result<Peer> Connect(const Options& options);
   void Loop(std::chrono::milliseconds deadline);
   // What the process said before it hung up, or that it said nothing.
   [[nodiscard]] Error LastWords() const;

@@ -1,7 +1,9 @@
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <filesystem>
@@ -47,7 +49,7 @@ class RemotePagerTest : public SnapshotDirectoryTest {
   Result<std::unique_ptr<Machine>> RestoreOver(milliseconds deadline,
                                                const std::string& name = "") {
     Snapshot snapshot = TRY(Snapshot::Open(PathFor("snap")));
-    const RemotePager::Options remote{SocketPath(), deadline, name};
+    const RemotePager::Options remote{SocketPath(), -1, deadline, name};
     MemoryOptions options{MemoryWay::kUffd};
     options.remote = &remote;
     RestoredMemory memory = TRY(RestoreMemory(snapshot.TakeMemory(), options));
@@ -125,6 +127,27 @@ TEST_F(RemotePagerTest, AProcessComparesWhatItFillsWithTheDigests) {
   ASSERT_FALSE(machine);
   EXPECT_NE(machine.error().message().find("does not match its digest"), std::string::npos)
       << machine.error().message();
+}
+
+TEST_F(RemotePagerTest, AProcessServesTheMachineThatItWasStartedFor) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
+  const UniqueFd ours(ends[0]);
+  UniqueFd theirs(ends[1]);
+  ::fcntl(ours.get(), F_SETFD, FD_CLOEXEC);
+  ChildProcess pager({std::string(MAYFLY_BUILD_DIR) + "/bin/mayfly", "pager", PathFor("snap"),
+                      "--unverified", "--fd", std::to_string(theirs.get())});
+  theirs.Reset();
+  auto snapshot = Snapshot::Open(PathFor("snap"));
+  ASSERT_TRUE(snapshot);
+  const RemotePager::Options remote{"", ours.get(), milliseconds(60'000)};
+  MemoryOptions options{MemoryWay::kUffd};
+  options.remote = &remote;
+  auto memory = RestoreMemory(snapshot->TakeMemory(), options);
+  ASSERT_TRUE(memory) << memory.error().message();
+  Restore(snapshot->TakeState(), std::move(*memory));
+  BeginLife();
+  ExpectALife();
 }
 
 TEST_F(RemotePagerTest, OneProcessFillsManyMachines) {

@@ -13,6 +13,8 @@
 namespace mayfly {
 namespace {
 
+constexpr std::string_view kOwnPager = "auto";
+
 MemoryWay WayOf(FillMemory memory) {
   switch (memory) {
     case FillMemory::kUffd:
@@ -89,8 +91,14 @@ Result<void> FunctionRestore::ChooseMemory(const RestoreOptions& options) {
   if (options.use_working_set) working_set = TRY(snapshot.ReadWorkingSet());
   if (working_set) memory.working_set = &*working_set;
   if (!options.pager.empty()) {
-    remote = {options.pager, std::chrono::milliseconds(options.pager_timeout_ms),
-              ToHex(snapshot.manifest_digest())};
+    if (options.pager == kOwnPager) {
+      pager = std::make_unique<PagerProcess>(TRY(PagerProcess::Start(options)));
+      remote.socket = pager->socket();
+    } else {
+      remote.path = options.pager;
+    }
+    remote.deadline = std::chrono::milliseconds(options.pager_timeout_ms);
+    remote.snapshot = ToHex(snapshot.manifest_digest());
     memory.remote = &remote;
   }
   memory.pager.record = options.record;
@@ -111,8 +119,8 @@ Result<FunctionClone> CloneFunction(const RestoreOptions& options,
                                     FunctionSession::LogCallback on_log, LogSink* log) {
   const auto restore = TRY(FunctionRestore::Open(options));
   auto machine = TRY(restore->Start(std::move(on_log), log));
-  return FunctionClone{std::move(restore->snapshot), std::move(machine), restore->name,
-                       restore->timeout_ms};
+  return FunctionClone{std::move(restore->snapshot), std::move(restore->pager), std::move(machine),
+                       restore->name, restore->timeout_ms};
 }
 
 }  // namespace mayfly

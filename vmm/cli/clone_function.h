@@ -10,6 +10,7 @@
 #include "snapshot/snapshot_directory.h"
 #include "snapshot/verified_stamp.h"
 #include "vmm/cli/options.h"
+#include "vmm/cli/pager_process.h"
 #include "vmm/machine/function_machine.h"
 
 namespace mayfly {
@@ -34,8 +35,10 @@ struct FunctionRestore {
   std::unique_ptr<MemoryImage> image{};
   std::optional<VerifiedStamps> stamps{};
   std::optional<WorkingSet> working_set{};
+  std::unique_ptr<PagerProcess> pager{};  // Null unless it was started for this machine, and
+                                          // outlives it.
   RemotePager::Options remote{};
-  MemoryOptions memory{};  // Borrows from the three above.
+  MemoryOptions memory{};  // Borrows from the four above.
 
  private:
   FunctionRestore(std::string path, Snapshot opened)
@@ -46,6 +49,7 @@ struct FunctionRestore {
 // A function that was restored from a snapshot and runs.
 struct FunctionClone {
   Snapshot snapshot;  // Without state and memory, which the machine has; kept open beside it.
+  std::unique_ptr<PagerProcess> pager;  // Null unless it was started for this machine.
   std::unique_ptr<FunctionMachine> machine;
   std::string name;
   uint32_t timeout_ms;  // For one invocation.

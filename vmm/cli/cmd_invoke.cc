@@ -60,8 +60,8 @@ void AddInvokeCommand(CLI::App& app, InvokeArguments& arguments) {
       ->capture_default_str();
   command
       ->add_option("--pager", arguments.pager,
-                   "Have the process that listens there fill it (uffd; mayfly pager is one)")
-      ->type_name("SOCKET");
+                   "Have the process that listens there fill it (uffd), or one that it starts")
+      ->type_name("SOCKET|auto");
   command->add_option("--pager-timeout", arguments.pager_timeout, "How long it may take for a page")
       ->type_name("TIME")
       ->capture_default_str();

@@ -1,6 +1,7 @@
 #include "vmm/cli/cmd_pager.h"
 
 #include <CLI/App.hpp>
+#include <climits>
 
 #include "vmm/cli/arguments.h"
 
@@ -16,8 +17,11 @@ void AddPagerCommand(CLI::App& app, PagerArguments& arguments) {
   command
       ->add_option("--socket", arguments.socket,
                    "Where machines find it (mayfly invoke --pager); must not exist yet")
-      ->required()
       ->type_name("PATH");
+  command
+      ->add_option("--fd", arguments.fd,
+                   "Serve the one machine at this connected socket instead, which is inherited")
+      ->type_name("N");
   command->add_flag("--unverified", arguments.unverified,
                     "Do not compare the memory with its digests");
   command->add_flag("--no-working-set", arguments.no_working_set, "Do not fill it ahead");
@@ -30,9 +34,17 @@ void AddPagerCommand(CLI::App& app, PagerArguments& arguments) {
 }
 
 Result<PagerCommandOptions> PreparePager(const PagerArguments& arguments) {
-  TRY(WithContext(CheckSocketPath(arguments.socket), "--socket"));
-  return PagerCommandOptions{arguments.directory, arguments.socket, arguments.unverified,
-                             !arguments.no_working_set};
+  PagerCommandOptions options{arguments.directory, arguments.socket, -1, arguments.unverified,
+                              !arguments.no_working_set};
+  if (arguments.socket.empty() == arguments.fd.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, "one of --socket and --fd is needed");
+  }
+  if (arguments.fd.empty()) {
+    TRY(WithContext(CheckSocketPath(arguments.socket), "--socket"));
+  } else {
+    options.fd = static_cast<int>(TRY(WithContext(ParseCount(arguments.fd, 0, INT_MAX), "--fd")));
+  }
+  return options;
 }
 
 }  // namespace mayfly

@@ -63,7 +63,8 @@ struct RestoreOptions {
   bool console = false;
   std::string metrics;
   std::string image;  // The function's image, if it is elsewhere than at the snapshot.
-  std::string pager;  // The socket of the process that fills memory; empty: this one does.
+  // The socket of the process that fills memory; empty: this one does; "auto": one of its own.
+  std::string pager;
   uint32_t pager_timeout_ms = 2000;  // For one page of its.
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;

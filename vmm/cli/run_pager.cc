@@ -1,6 +1,6 @@
 #include "vmm/cli/run_pager.h"
 
-#include <optional>
+#include <csignal>
 
 #include "base/log.h"
 #include "snapshot/pager_service.h"
@@ -39,6 +39,11 @@ Result<int> Serve(const PagerCommandOptions& options) {
   auto source =
       TRY(WithContext(SourceOf(std::move(image), snapshot.manifest_digest(), options.unverified),
                       options.directory));
+  if (options.fd >= 0) {
+    ::signal(SIGPIPE, SIG_IGN);
+    TRY(PagerService::ServeOne(UniqueFd(options.fd), std::move(source), service));
+    return 0;
+  }
   const auto pager = TRY(PagerService::Create(std::move(source), std::move(service)));
   const auto signals = TRY(SignalWatcher::Create([&](int) { pager->Stop(); }));
   TRY(pager->Run());
