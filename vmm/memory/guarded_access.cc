@@ -167,13 +167,13 @@ bool IsThere(const void* start, size_t length) {
 
 bool GuardedCopy(void* to, const void* from, size_t length) {
   if (!IsThere(to, length) || !IsThere(from, length)) return false;
-  std::memcpy(to, from, length);
+  if (length > 0) std::memcpy(to, from, length);  // Nothing may be at null.
   return true;
 }
 
 bool GuardedFill(void* to, uint8_t value, size_t length) {
   if (!IsThere(to, length)) return false;
-  std::memset(to, value, length);
+  if (length > 0) std::memset(to, value, length);
   return true;
 }
 
