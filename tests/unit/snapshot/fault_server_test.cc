@@ -19,18 +19,18 @@ class NumberedPages final : public PageSource {
  public:
   struct Fills {
     Mutex mutex;
-    std::vector<PageRange> ranges GUARDED_BY(mutex);  // Of the image.
-    uint64_t refused = ~uint64_t{0};                  // Page that cannot be had.
+    std::vector<PageRange> ranges GUARDED_BY(mutex);    // Of the image.
+    uint64_t refused GUARDED_BY(mutex) = ~uint64_t{0};  // Page that cannot be had.
   };
   explicit NumberedPages(Fills* fills) : fills_(fills) {}
 
   Result<void> Fill(const Userfaultfd& uffd, uint64_t to, uint64_t offset,
                     uint64_t length) override {
-    if (fills_->refused * kPage >= offset && fills_->refused * kPage < offset + length) {
-      return mayfly::Fail(ErrorCode::kCorrupt, "no such page");
-    }
     {
       MutexLock lock(fills_->mutex);
+      if (fills_->refused * kPage >= offset && fills_->refused * kPage < offset + length) {
+        return mayfly::Fail(ErrorCode::kCorrupt, "no such page");
+      }
       fills_->ranges.push_back({offset, offset + length});
     }
     std::vector<uint8_t> contents(length);
@@ -57,6 +57,11 @@ class FaultServerTest : public testing::Test {
     uint8_t byte = 0xee;
     EXPECT_TRUE(memory_->ReadValue(GuestAddress{page * kPage}, &byte));
     return byte;
+  }
+
+  void Refuse(uint64_t page) {
+    MutexLock lock(fills_.mutex);
+    fills_.refused = page;
   }
 
   std::vector<PageRange> Filled() {
@@ -120,7 +125,7 @@ TEST_F(FaultServerTest, FaultsAreRecordedInTheirOrder) {
 }
 
 TEST_F(FaultServerTest, APageThatCannotBeHadIsRefusedToWhoWaitsForIt) {
-  fills_.refused = 5;
+  Refuse(5);
   Start({.run_bytes = kPage});
   std::vector<uint64_t> lost;
   memory_->OnLost([&](GuestAddress address) { lost.push_back(address.value); });
@@ -134,13 +139,13 @@ TEST_F(FaultServerTest, APageThatCannotBeHadIsRefusedToWhoWaitsForIt) {
 }
 
 TEST_F(FaultServerTest, ALaterFailureIsToldOnce) {
-  fills_.refused = 5;
+  Refuse(5);
   Start({.run_bytes = kPage});
   int told = 0;
   ASSERT_TRUE(pager_->Begin([&](const Error&) { ++told; }));
   uint8_t byte = 0;
   EXPECT_FALSE(memory_->ReadValue(GuestAddress{5 * kPage}, &byte));
-  fills_.refused = 6;
+  Refuse(6);
   EXPECT_FALSE(memory_->ReadValue(GuestAddress{6 * kPage}, &byte));
   pager_.reset();
   EXPECT_EQ(told, 1);
