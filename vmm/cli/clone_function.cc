@@ -15,17 +15,6 @@ namespace {
 
 constexpr std::string_view kOwnPager = "auto";
 
-MemoryWay WayOf(FillMemory memory) {
-  switch (memory) {
-    case FillMemory::kUffd:
-      return MemoryWay::kUffd;
-    case FillMemory::kEager:
-      return MemoryWay::kEager;
-    default:
-      return MemoryWay::kMap;
-  }
-}
-
 // The function's image as the snapshot knew it, or why it is not.
 Result<FunctionImage> OpenImage(const Manifest& manifest, const std::string& elsewhere) {
   if (!manifest.function || manifest.disks.size() != 1) {
@@ -66,6 +55,17 @@ Result<FunctionCloneConfig> ConfigOf(const RestoreOptions& options, const Manife
 }
 
 }  // namespace
+
+MemoryWay WayOf(FillMemory memory) {
+  switch (memory) {
+    case FillMemory::kUffd:
+      return MemoryWay::kUffd;
+    case FillMemory::kEager:
+      return MemoryWay::kEager;
+    default:
+      return MemoryWay::kMap;
+  }
+}
 
 Result<std::unique_ptr<FunctionRestore>> FunctionRestore::Open(const RestoreOptions& options) {
   Snapshot opened = TRY(Snapshot::Open(options.directory));

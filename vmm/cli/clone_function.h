@@ -55,6 +55,9 @@ struct FunctionClone {
   uint32_t timeout_ms;  // For one invocation.
 };
 
+// The same way, as the snapshot's folder has it.
+MemoryWay WayOf(FillMemory memory);
+
 // Restores what `options` say. `log` outlives the machine.
 Result<FunctionClone> CloneFunction(const RestoreOptions& options,
                                     FunctionSession::LogCallback on_log, LogSink* log);

@@ -4,10 +4,12 @@
 #include <sys/stat.h>
 
 #include <CLI/App.hpp>
+#include <array>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "vmm/cli/arguments.h"
+#include "vmm/cli/cmd_invoke.h"
 #include "vmm/cli/machine_config.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/function/kernel_bundle.h"
@@ -15,13 +17,18 @@
 namespace mayfly {
 namespace {
 
+constexpr uint64_t kLeastSnapshotAfterMs = 1;
+constexpr uint64_t kMostSnapshotAfterMs = 86'400'000;
+
 constexpr char kExamples[] =
     "Examples:\n"
     "  mayfly vm --kernel vmlinux --initrd initrd.cpio --cmdline 'console=ttyS0'\n"
     "  mayfly vm --kernel vmlinux --disk root.img --disk data.img,ro --memory 1G --vcpus 2\n"
     "  mayfly vm --kernel vmlinux --disk base.img,overlay=clone1.layer\n"
     "  mayfly vm --config machine.json --vsock /tmp/vm.sock,cid=5\n"
-    "  mayfly vm --kernel vmlinux --net tap=tap0,address=172.31.0.2/30,gateway=172.31.0.1\n";
+    "  mayfly vm --kernel vmlinux --net tap=tap0,address=172.31.0.2/30,gateway=172.31.0.1\n"
+    "  mayfly vm --kernel vmlinux --snapshot-to vm.snap   (then: kill -USR2 PID)\n"
+    "  mayfly vm --restore vm.snap --memory uffd --disk base.img,overlay=clone2.layer\n";
 
 // Takes ",NAME=VALUE" off the end of `text` and returns the value; nothing if it is not there.
 std::optional<std::string> TakeOption(std::string& text, std::string_view name) {
@@ -83,6 +90,18 @@ Result<BalloonOptions> ParseBalloon(std::string_view text) {
   return balloon;
 }
 
+// What a machine that is restored can have others of.
+Result<void> ApplyDevices(const VmArguments& arguments, VmOptions& options) {
+  if (!arguments.disks.empty()) options.disks.clear();
+  for (const std::string& disk : arguments.disks) {
+    options.disks.push_back(TRY(WithContext(ParseDisk(disk), "--disk")));
+  }
+  if (!arguments.nets.empty()) options.nets = TRY(ParseNets(arguments.nets));
+  if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
+  options.metrics = arguments.metrics;
+  return {};
+}
+
 Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
   if (!arguments.kernel.empty()) options.kernel = arguments.kernel;
   if (!arguments.initrd.empty()) options.initrd = arguments.initrd;
@@ -99,16 +118,52 @@ Result<void> ApplyFlags(const VmArguments& arguments, VmOptions& options) {
     options.vcpus = static_cast<uint32_t>(
         TRY(WithContext(ParseCount(arguments.vcpus, 1, VmOptions::kMostVcpus), "--vcpus")));
   }
-  if (!arguments.disks.empty()) options.disks.clear();
-  for (const std::string& disk : arguments.disks) {
-    options.disks.push_back(TRY(WithContext(ParseDisk(disk), "--disk")));
-  }
-  if (!arguments.nets.empty()) options.nets = TRY(ParseNets(arguments.nets));
-  if (!arguments.vsock.empty()) options.vsock = TRY(ParseVsock(arguments.vsock));
   if (!arguments.balloon.empty()) options.balloon = TRY(ParseBalloon(arguments.balloon));
   if (arguments.rng) options.rng = true;
-  options.metrics = arguments.metrics;
-  return {};
+  return ApplyDevices(arguments, options);
+}
+
+Result<VmRestoreOptions> ParseRestore(const VmArguments& arguments) {
+  const std::array<std::pair<bool, const char*>, 7> for_booting{{
+      {!arguments.config.empty(), "--config"},
+      {!arguments.kernel.empty(), "--kernel"},
+      {!arguments.initrd.empty(), "--initrd"},
+      {arguments.command_line.has_value(), "--cmdline"},
+      {!arguments.vcpus.empty(), "--vcpus"},
+      {!arguments.balloon.empty(), "--balloon"},
+      {arguments.rng, "--rng"},
+  }};
+  for (const auto& [given, name] : for_booting) {
+    if (!given) continue;
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: not with --restore, the snapshot says it", name));
+  }
+  VmRestoreOptions restore{.directory = arguments.restore, .unverified = arguments.unverified};
+  if (!arguments.memory.empty()) {
+    restore.memory =
+        TRY(WithContext(ParseFillMemory(arguments.memory), "--memory: with --restore"));
+  }
+  return restore;
+}
+
+Result<std::optional<VmSnapshotOptions>> ParseSnapshot(const VmArguments& arguments) {
+  if (arguments.snapshot_to.empty()) {
+    if (arguments.snapshot_after.empty() && !arguments.snapshot_exit) return std::nullopt;
+    return Fail(ErrorCode::kInvalidArgument,
+                "--snapshot-after and --snapshot-exit need --snapshot-to");
+  }
+  VmSnapshotOptions snapshot{.directory = arguments.snapshot_to, .exit = arguments.snapshot_exit};
+  struct stat status{};
+  if (::lstat(snapshot.directory.c_str(), &status) == 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("--snapshot-to: {}: exists already", Printable(snapshot.directory)));
+  }
+  if (!arguments.snapshot_after.empty()) {
+    snapshot.after_ms = TRY(WithContext(
+        ParseDurationMs(arguments.snapshot_after, kLeastSnapshotAfterMs, kMostSnapshotAfterMs),
+        "--snapshot-after"));
+  }
+  return snapshot;
 }
 
 Result<void> CheckVsock(const VsockOptions& vsock) {
@@ -140,6 +195,58 @@ Result<void> AddKernelAddress(VmOptions& options) {
   return {};
 }
 
+void AddSnapshotOptions(CLI::App& command, VmArguments& arguments) {
+  command
+      .add_option("--snapshot-to", arguments.snapshot_to,
+                  "Save the machine into this new directory on SIGUSR2, or where the guest rings "
+                  "its doorbell; it then goes on")
+      ->type_name("DIR");
+  command
+      .add_option("--snapshot-after", arguments.snapshot_after,
+                  "Save it so long after its start, such as 500ms or 10s")
+      ->type_name("TIME");
+  command.add_flag("--snapshot-exit", arguments.snapshot_exit, "End the machine once it is saved");
+  command
+      .add_option("--restore", arguments.restore,
+                  "Go on with a machine that was saved, instead of booting one")
+      ->type_name("DIR");
+  command.add_flag("--unverified", arguments.unverified,
+                   "Do not compare the memory with its digests (--restore)");
+}
+
+Result<VmOptions> PrepareRestore(const VmArguments& arguments) {
+  VmOptions options;
+  options.restore = TRY(ParseRestore(arguments));
+  TRY(ApplyDevices(arguments, options));
+  return options;
+}
+
+Result<VmOptions> PrepareBoot(const VmArguments& arguments) {
+  VmOptions options;
+  if (!arguments.config.empty()) options = TRY(ReadMachineConfig(arguments.config));
+  TRY(ApplyFlags(arguments, options));
+  if (arguments.unverified) {
+    return Fail(ErrorCode::kInvalidArgument, "--unverified: needs --restore");
+  }
+
+  if (options.kernel.empty()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "no kernel: give --kernel, or \"kernel\" in the configuration file");
+  }
+  const KernelBundle bundle = TRY(ResolveKernel(options.kernel));
+  options.kernel = bundle.kernel;
+  if (options.initrd && ::access(options.initrd->c_str(), R_OK) != 0) {
+    return FailErrno("initrd: " + Printable(*options.initrd));
+  }
+  TRY(CheckHostMemory(options.memory_mib));
+  if (options.balloon && options.balloon->target_mib > options.memory_mib) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("balloon: {} MiB, the guest has {} MiB", options.balloon->target_mib,
+                            options.memory_mib));
+  }
+  return options;
+}
+
 }  // namespace
 
 void AddVmCommand(CLI::App& app, VmArguments& arguments) {
@@ -152,8 +259,12 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
   command->add_option("--initrd", arguments.initrd, "The initial RAM disk")->type_name("PATH");
   command->add_option("--cmdline", arguments.command_line, "The kernel's command line")
       ->type_name("TEXT");
-  command->add_option("--memory", arguments.memory, "The guest's memory, such as 512M or 2G")
-      ->type_name("SIZE");
+  command
+      ->add_option(
+          "--memory", arguments.memory,
+          "The guest's memory, such as 512M or 2G; with --restore how it is filled: mapped "
+          "from the file (map, the default), by page faults (uffd), or at once (eager)")
+      ->type_name("SIZE|map|uffd|eager");
   command->add_option("--vcpus", arguments.vcpus, "The guest's CPUs, 1 to 32")->type_name("N");
   // One value an option: without this, a path behind --disk would be taken for another disk.
   command->add_option("--disk", arguments.disks, "A raw disk image; may be given several times")
@@ -171,35 +282,20 @@ void AddVmCommand(CLI::App& app, VmArguments& arguments) {
       ->add_option("--metrics", arguments.metrics,
                    "Write metrics there at the end and on SIGUSR1 (JSON if it ends in .json)")
       ->type_name("FILE");
+  AddSnapshotOptions(*command, arguments);
   AddJailOptions(*command, arguments.jail);
   command->footer(kExamples);
 }
 
 Result<VmOptions> PrepareVm(const VmArguments& arguments) {
-  VmOptions options;
-  if (!arguments.config.empty()) options = TRY(ReadMachineConfig(arguments.config));
-  TRY(ApplyFlags(arguments, options));
-
-  if (options.kernel.empty()) {
-    return Fail(ErrorCode::kInvalidArgument,
-                "no kernel: give --kernel, or \"kernel\" in the configuration file");
-  }
-  const KernelBundle bundle = TRY(ResolveKernel(options.kernel));
-  options.kernel = bundle.kernel;
-  if (options.initrd && ::access(options.initrd->c_str(), R_OK) != 0) {
-    return FailErrno("initrd: " + Printable(*options.initrd));
-  }
-  TRY(CheckHostMemory(options.memory_mib));
-  if (options.balloon && options.balloon->target_mib > options.memory_mib) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("balloon: {} MiB, the guest has {} MiB", options.balloon->target_mib,
-                            options.memory_mib));
-  }
+  VmOptions options =
+      TRY(arguments.restore.empty() ? PrepareBoot(arguments) : PrepareRestore(arguments));
   TRY(CheckDisks(options.disks));
   TRY(CheckNets(options.nets));
-  TRY(AddKernelAddress(options));
+  if (!options.restore) TRY(AddKernelAddress(options));
   if (options.vsock) TRY(CheckVsock(*options.vsock));
   if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
+  options.snapshot = TRY(ParseSnapshot(arguments));
   options.jail = TRY(PrepareJail(arguments.jail));
   return options;
 }

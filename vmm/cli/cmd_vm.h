@@ -27,6 +27,11 @@ struct VmArguments {
   std::string metrics;
   std::string balloon;
   bool rng = false;
+  std::string restore;
+  bool unverified = false;
+  std::string snapshot_to;
+  std::string snapshot_after;
+  bool snapshot_exit = false;
   JailArguments jail;
 };
 
@@ -34,7 +39,8 @@ struct VmArguments {
 void AddVmCommand(CLI::App& app, VmArguments& arguments);
 
 // Reads the configuration file, puts the flags over it (a flag replaces what the file says, --disk
-// and --net the whole list), and checks the result against this host.
+// and --net the whole list), and checks the result against this host. With --restore there is no
+// file, and the flags stand over what the snapshot says.
 Result<VmOptions> PrepareVm(const VmArguments& arguments);
 
 }  // namespace mayfly

@@ -109,6 +109,24 @@ struct BalloonOptions {
   bool operator==(const BalloonOptions&) const = default;
 };
 
+// What a `mayfly vm` is restored from, instead of booted.
+struct VmRestoreOptions {
+  std::string directory{};
+  FillMemory memory = FillMemory::kMap;
+  bool unverified = false;  // As in RestoreOptions.
+
+  bool operator==(const VmRestoreOptions&) const = default;
+};
+
+// When a `mayfly vm` is saved: on SIGUSR2, at the guest's doorbell, and after a time.
+struct VmSnapshotOptions {
+  std::string directory{};  // The snapshot's, which does not exist yet.
+  std::optional<uint64_t> after_ms{};
+  bool exit = false;  // The machine ends with its snapshot.
+
+  bool operator==(const VmSnapshotOptions&) const = default;
+};
+
 // A `mayfly vm`: flags and configuration file together. docs/machine-config.md describes the
 // fields.
 struct VmOptions {
@@ -129,6 +147,9 @@ struct VmOptions {
   std::optional<BalloonOptions> balloon{};
   bool rng = false;
   std::string metrics{};  // Where to write them; empty: nowhere.
+  // If it is set, nothing above that is not a disk, a network device or the vsock means anything.
+  std::optional<VmRestoreOptions> restore{};
+  std::optional<VmSnapshotOptions> snapshot{};
   JailRequest jail{};
 
   bool operator==(const VmOptions&) const = default;

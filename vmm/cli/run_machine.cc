@@ -10,6 +10,8 @@
 #include "vmm/cli/disk_config.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/jail_handover.h"
+#include "vmm/cli/machine_restore.h"
+#include "vmm/cli/machine_saver.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
@@ -17,6 +19,7 @@
 #include "vmm/cli/terminal.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/machine_builder.h"
+#include "vmm/machine/machine_manifest.h"
 
 namespace mayfly {
 namespace {
@@ -44,34 +47,61 @@ MachineConfig ConfigOf(const VmOptions& options) {
                       balloon->deflate_on_oom};
   }
   config.rng = options.rng;
-  config.serial_output = STDOUT_FILENO;
   return config;
 }
 
-// The machine's half.
-Result<int> RunIn(const VmOptions& options, MachineConfig config, LogSink* log,
-                  Confinement& confinement) {
+// A machine that goes on after its snapshot would change its disks under it.
+Result<void> CheckDisksStay(const MachineConfig& config) {
+  for (size_t i = 0; i < config.disks.size(); ++i) {
+    if (config.disks[i].read_only) continue;
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("--snapshot-to: disk{} {} is writable: the machine would go on writing "
+                            "to it after its snapshot (add --snapshot-exit)",
+                            i, config.disks[i].path));
+  }
+  return {};
+}
+
+// What takes the machine's snapshots; null if nobody wants any.
+Result<std::unique_ptr<MachineSaver>> SaverFor(const VmOptions& options,
+                                               const MachineConfig& config, LogSink* log) {
+  if (!options.snapshot) return nullptr;
+  if (!options.snapshot->exit) TRY(CheckDisksStay(config));
+  return MachineSaver::Create(*options.snapshot, TRY(ManifestOfMachine(config)), log);
+}
+
+// The machine's half. `restore` is null if the machine is booted.
+Result<int> RunIn(const VmOptions& options, MachineConfig config, MachineRestore* restore,
+                  LogSink* log, Confinement& confinement) {
   // Declared before what calls back into it.
   std::unique_ptr<EndLatch> interrupted = TRY(EndLatch::Create());
   MetricsFile metrics(options.metrics, log, confinement.metrics_writer());
+  const auto saver = TRY(SaverFor(options, config, log));
   const auto signals = TRY(SignalWatcher::Create(
       [&](int) { interrupted->Set({EndReason::kStopped, "a signal"}); },
       metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
-      confinement.lock_down()));
+      confinement.lock_down(), saver ? [&](int) { saver->Request(); } : SignalWatcher::Callback()));
   const auto terminal = TRY(Terminal::Create(
       [&] { interrupted->Set({EndReason::kStopped, "Ctrl-A x"}); }, confinement.lock_down()));
 
+  config.serial_output = STDOUT_FILENO;
   config.serial_input = terminal->input_fd();
   config.threads = confinement.hooks();
-  const std::unique_ptr<Machine> machine = TRY(MachineBuilder(std::move(config), log).Boot());
+  const std::unique_ptr<Machine> machine =
+      TRY(restore != nullptr ? restore->Start(std::move(config), log)
+                             : MachineBuilder(std::move(config), log).Boot());
   metrics.Attach(&machine->metrics());
+  if (saver) saver->Attach(machine.get());
   if (const auto lock_down = confinement.lock_down()) lock_down();
   machine->Resume();
-  const MachineEnd end = machine->WaitOr(*interrupted);
+  const std::optional<MachineEnd> ended =
+      saver ? saver->WaitOr(*interrupted) : machine->WaitOr(*interrupted);
   machine->Stop();
   metrics.Detach();
 
   if (signals->received() != 0) return confinement.Finish(ExitStatusOfSignal(signals->received()));
+  // It was saved, and that was all.
+  const MachineEnd end = ended.value_or(MachineEnd{EndReason::kPowerOff, ""});
   if (end.reason != EndReason::kPowerOff) {
     log->Write(LogLevel::kError,
                end.detail.empty()
@@ -86,6 +116,11 @@ Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* l
   if (options.vsock) {
     return Fail(ErrorCode::kUnsupported,
                 "vsock: a jailed machine cannot reach sockets of the host's");
+  }
+  if (options.restore || options.snapshot) {
+    return Fail(ErrorCode::kUnsupported,
+                "--snapshot-to and --restore: not with --jail, a plain machine's snapshot is made "
+                "and restored outside of one");
   }
   std::vector<int> keep;
   config.kernel_fd = TRY(WithContext(OpenFile(config.kernel, O_RDONLY), "kernel"));
@@ -103,7 +138,7 @@ Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* l
   return RunConfined(options.jail, size, std::move(keep), {options.metrics, ""}, log,
                      [&](Confinement& confinement) {
                        const Result<int> status =
-                           RunIn(options, std::move(config), log, confinement);
+                           RunIn(options, std::move(config), nullptr, log, confinement);
                        return status ? *status : ReportError(status.error());
                      });
 }
@@ -111,10 +146,12 @@ Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* l
 Result<int> Run(const VmOptions& options) {
   if (options.jail.wanted) PrepareForFilters();
   StderrLog log(LogLevel::kWarning);
-  MachineConfig config = ConfigOf(options);
+  std::unique_ptr<MachineRestore> restore;
+  if (options.restore) restore = TRY(MachineRestore::Open(options));
+  MachineConfig config = restore ? std::move(restore->config) : ConfigOf(options);
   if (options.jail.wanted) return RunJailed(options, std::move(config), &log);
   Confinement none;
-  return RunIn(options, std::move(config), &log, none);
+  return RunIn(options, std::move(config), restore.get(), &log, none);
 }
 
 }  // namespace

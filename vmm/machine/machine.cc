@@ -47,11 +47,13 @@ Result<MachineState> Machine::Save() const {
   MachineState state;
   state.memory_bytes = parts_.memory->size();
   state.clock_ns = TRY(parts_.vm->GetClock());
+  // Before the local APICs: input that arrives in between is an interrupt too many in the state,
+  // not one too few.
+  state.serial = parts_.serial->Save();
   for (const auto& vcpu : parts_.threads->vcpus()) {
     state.vcpus.push_back(TRY(vcpu->Save(parts_.msr_indices)));
   }
   state.ioapic = parts_.ioapic->Save();
-  state.serial = parts_.serial->Save();
   state.generation = parts_.generation->Save();
   for (const auto& transport : parts_.transports) {
     state.virtio.push_back({transport->name(), transport->Save()});

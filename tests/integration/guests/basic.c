@@ -42,5 +42,13 @@ int guest_main(const char* command_line) {
       outb(0x3f8, byte);
     }
   }
+  if (is(command_line, "count")) {
+    // Counts until a byte arrives at the serial port.
+    for (uint64_t number = 0; (inb(0x3f8 + 5) & 1) == 0; ++number) {
+      print_hex(number);
+      print("\n");
+    }
+    return 0;
+  }
   fail("unknown command line");
 }

@@ -184,6 +184,58 @@ TEST(PrepareVmTest, VsockPathThatExistsIsRefused) {
   EXPECT_EQ(CodeOf(PrepareVm(arguments)), ErrorCode::kNotFound);
 }
 
+TEST(PrepareVmTest, ARestoredMachineTakesItsMemorysWayAndDevices) {
+  const Scratch scratch;
+  scratch.Write("disk", "d");
+  VmArguments arguments;
+  arguments.restore = "vm.snap";
+  arguments.memory = "uffd";
+  arguments.unverified = true;
+  arguments.disks = {(scratch / "disk") + ",ro"};
+  const auto options = PrepareVm(arguments);
+  ASSERT_TRUE(options) << options.error().message();
+  EXPECT_EQ(*options->restore, (VmRestoreOptions{"vm.snap", FillMemory::kUffd, true}));
+  EXPECT_EQ(options->disks.size(), 1);
+}
+
+TEST(PrepareVmTest, WhatTheSnapshotSaysIsNotGivenBesideIt) {
+  VmArguments arguments;
+  arguments.restore = "vm.snap";
+  arguments.vcpus = "2";
+  EXPECT_EQ(MessageOf(PrepareVm(arguments)), "--vcpus: not with --restore, the snapshot says it");
+  arguments.vcpus.clear();
+  arguments.command_line = "";
+  EXPECT_EQ(MessageOf(PrepareVm(arguments)), "--cmdline: not with --restore, the snapshot says it");
+}
+
+TEST(PrepareVmTest, SnapshotTakesATimeAndWhetherToEnd) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.snapshot_to = scratch / "snap";
+  EXPECT_EQ(*PrepareVm(arguments)->snapshot, (VmSnapshotOptions{scratch / "snap"}));
+  arguments.snapshot_after = "1500ms";
+  arguments.snapshot_exit = true;
+  EXPECT_EQ(*PrepareVm(arguments)->snapshot, (VmSnapshotOptions{scratch / "snap", 1500, true}));
+  arguments.snapshot_after = "0";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "--snapshot-after: \"0\": expected"));
+}
+
+TEST(PrepareVmTest, SnapshotNeedsANewDirectory) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.snapshot_exit = true;
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "need --snapshot-to"));
+  arguments.snapshot_to = scratch / "vmlinux";
+  EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "vmlinux: exists already"));
+}
+
+TEST(PrepareVmTest, UnverifiedIsForRestoredMachines) {
+  const Scratch scratch;
+  VmArguments arguments = GoodArguments(scratch);
+  arguments.unverified = true;
+  EXPECT_EQ(MessageOf(PrepareVm(arguments)), "--unverified: needs --restore");
+}
+
 TEST(PrepareVmTest, MemoryAndCpusAreBounded) {
   const Scratch scratch;
   VmArguments memory = GoodArguments(scratch);
