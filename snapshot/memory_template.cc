@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,9 +25,8 @@ bool IsZero(std::span<const uint8_t> page) {
 
 Result<void> FillWith(MemoryImage& image, const MemoryOptions& options, std::span<uint8_t> to) {
   if (TRY(IsStamped(image, options))) {
-    return ReadLayers(image.layers(), [&](uint64_t at, uint64_t length) {
-      return iovec{to.data() + at, length};
-    });
+    return ReadLayers(image.layers(),
+                      [&](uint64_t at, uint64_t length) { return iovec{to.data() + at, length}; });
   }
   TRY(image.ForEachCheckedChunk(
       [&](uint64_t offset, std::span<const uint8_t> chunk) -> Result<void> {
@@ -55,6 +55,18 @@ Result<std::unique_ptr<MemoryTemplate>> MemoryTemplate::Create(std::unique_ptr<M
   }
   // Refused as long as somebody could write through a mapping.
   if (::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) return FailErrno("F_ADD_SEALS");
+  return std::unique_ptr<MemoryTemplate>(new MemoryTemplate(std::move(fd), bytes));
+}
+
+Result<std::unique_ptr<MemoryTemplate>> MemoryTemplate::Adopt(UniqueFd fd, uint64_t bytes) {
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return FailErrno("stat a template");
+  const int seals = ::fcntl(fd.get(), F_GET_SEALS);
+  if (seals < 0) return FailErrno("F_GET_SEALS");
+  if ((seals & kSeals) != kSeals || static_cast<uint64_t>(status.st_size) != bytes) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "not a template's memory: another size, or without its seals");
+  }
   return std::unique_ptr<MemoryTemplate>(new MemoryTemplate(std::move(fd), bytes));
 }
 

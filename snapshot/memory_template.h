@@ -23,6 +23,9 @@ class MemoryTemplate {
   // Reads all of `image`. Of the options only unverified, stamps and manifest are used.
   static Result<std::unique_ptr<MemoryTemplate>> Create(std::unique_ptr<MemoryImage> image,
                                                         const MemoryOptions& options);
+  // Takes over the memory of a template of `bytes` that another process has made. kInvalidArgument
+  // if it is not that: another size, or open to changes.
+  static Result<std::unique_ptr<MemoryTemplate>> Adopt(UniqueFd fd, uint64_t bytes);
   MemoryTemplate(const MemoryTemplate&) = delete;
   MemoryTemplate& operator=(const MemoryTemplate&) = delete;
 

@@ -1,4 +1,6 @@
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "tests/command/command_fixture.h"
 
@@ -83,6 +85,26 @@ TEST_F(JailCommandTest, ARecordedWorkingSetReachesTheSnapshot) {
   ExpectAnswer(Jailed(command), "[2]");
   EXPECT_TRUE(fs::is_regular_file(PathFor("f.snap/working-set")));
   ExpectAnswer(Jailed(Invoke("uffd")), "[2]");
+}
+
+// Whatever thread comes first finds its page gone; the I/O thread by a signal, which it has to be
+// able to return from.
+TEST_F(JailCommandTest, AMachineWhoseMemoryFileIsLostEndsWithItsError) {
+  TakeSnapshot();
+  std::vector<std::string> command = Invoke("map");
+  command.insert(command.end(), {"--repeat", "1000000", "--unverified"});
+  std::thread loss([this] {
+    while (fs::is_empty(PathFor("run"))) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    fs::resize_file(PathFor("f.snap/memory"), 0);
+  });
+  const ProgramResult result = Jailed(command);
+  loss.join();
+  // A page is gone; or the page tables are, which is a triple fault.
+  const std::string last = result.err.substr(result.err.rfind("mayfly: "));
+  EXPECT_TRUE(result.status == 14 || result.status == 11) << result.status << last;
+  EXPECT_NE(last.find("the guest ended before its answer"), std::string::npos) << last;
+  ExpectNothingLeft();
 }
 
 TEST_F(JailCommandTest, MetricsReachTheirFile) {
