@@ -67,6 +67,11 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_restore_options, net_count);
   MEMBER(mayfly_restore_options, log);
   MEMBER(mayfly_restore_options, user);
+  MEMBER(mayfly_restore_options, zygote);
+  SIZE(mayfly_zygote_options);
+  MEMBER(mayfly_zygote_options, program);
+  MEMBER(mayfly_zygote_options, limit);
+  MEMBER(mayfly_zygote_options, count);
   SIZE(mayfly_invoke_options);
   MEMBER(mayfly_invoke_options, timeout_ms);
   MEMBER(mayfly_invoke_options, request_id);

@@ -73,7 +73,7 @@ TEST_F(BenchTest, APageThatCannotBeWrittenIsAnErrorBeforeAnythingIsMeasured) {
   ExpectError(result, 4, "--html");
 }
 
-TEST_F(BenchTest, ShellsMeasuresAllThree) {
+TEST_F(BenchTest, ShellsMeasuresAllFour) {
   const ProgramResult result = Mayfly({"bench", "shells", "--runs", "3", "--json"});
   ASSERT_EQ(result.status, 0) << result.err;
   rapidjson::Document times;
@@ -82,6 +82,7 @@ TEST_F(BenchTest, ShellsMeasuresAllThree) {
   EXPECT_GT(times["pooled_us"]["p50"].GetDouble(), 0);
   EXPECT_GT(times["pooled_floor_us"]["p99"].GetDouble(), 0);
   EXPECT_GT(times["unpooled_us"]["p50"].GetDouble(), 0);
+  EXPECT_GT(times["jailed_us"]["p99"].GetDouble(), 0);
 }
 
 TEST_F(BenchTest, StormMeasuresEveryClone) {

@@ -31,6 +31,11 @@ class CloneSource {
 
   // A clone that runs, in a shell or from scratch; its marks go to `marks`.
   Result<std::unique_ptr<Machine>> Clone(std::unique_ptr<Shell> shell, GuestMarks* marks) const;
+  // The same; `begin`, if it is not empty, is called when all threads are there and before the
+  // guest runs.
+  Result<std::unique_ptr<Machine>> Clone(std::unique_ptr<Shell> shell,
+                                         std::function<void(uint32_t)> on_mark,
+                                         const std::function<void()>& begin) const;
 
  private:
   static constexpr uint64_t kMemoryBytes = 128 << 20;

@@ -10,6 +10,7 @@
 #include "vmm/bench/bare_machine.h"
 #include "vmm/bench/bench_report.h"
 #include "vmm/bench/clone_source.h"
+#include "vmm/bench/jailed_clone.h"
 #include "vmm/boot/layout.h"
 
 namespace mayfly {
@@ -48,11 +49,12 @@ Result<double> MeasureClone(const CloneSource& source, std::unique_ptr<Shell> sh
   return std::chrono::duration<double, std::micro>(times.first_instruction).count();
 }
 
-Result<void> RunOnce(const CloneSource& source, ShellTimes& times) {
+Result<void> RunOnce(const CloneSource& source, JailedClones& jailed, ShellTimes& times) {
   times.pooled_floor_us.push_back(TRY(MeasureFloor(source)));
   auto shell = TRY(Shell::Create(source.state()));
   times.pooled_us.push_back(TRY(MeasureClone(source, std::move(shell))));
   times.unpooled_us.push_back(TRY(MeasureClone(source, nullptr)));
+  times.jailed_us.push_back(TRY(jailed.Measure()));
   return {};
 }
 
@@ -61,10 +63,11 @@ Result<void> RunOnce(const CloneSource& source, ShellTimes& times) {
 Result<ShellTimes> RunShellBench(const std::string& guest, const std::string& directory,
                                  uint32_t runs) {
   const auto source = TRY(CloneSource::Create(guest, directory));
+  const auto jailed = TRY(JailedClones::Start(source.get()));
   ShellTimes warm_up;
-  TRY(RunOnce(*source, warm_up));
+  TRY(RunOnce(*source, *jailed, warm_up));
   ShellTimes times;
-  for (uint32_t run = 0; run < runs; ++run) TRY(RunOnce(*source, times));
+  for (uint32_t run = 0; run < runs; ++run) TRY(RunOnce(*source, *jailed, times));
   return times;
 }
 
@@ -72,7 +75,8 @@ std::string ShellTable(const ShellTimes& times) {
   std::string text = fmt::format("{:<14} {:>8} {:>8}\n", "", "median", "p99");
   for (const auto& [name, values] : {std::pair{"pooled floor", &times.pooled_floor_us},
                                      {"pooled", &times.pooled_us},
-                                     {"unpooled", &times.unpooled_us}}) {
+                                     {"unpooled", &times.unpooled_us},
+                                     {"jailed", &times.jailed_us}}) {
     text += fmt::format("{:<14} {:>8.0f} {:>8.0f}\n", name, Percentile(*values, 0.5),
                         Percentile(*values, 0.99));
   }
@@ -88,7 +92,8 @@ std::string ShellJson(const ShellTimes& times) {
   writer.Uint64(times.pooled_us.size());
   for (const auto& [name, values] : {std::pair{"pooled_us", &times.pooled_us},
                                      {"pooled_floor_us", &times.pooled_floor_us},
-                                     {"unpooled_us", &times.unpooled_us}}) {
+                                     {"unpooled_us", &times.unpooled_us},
+                                     {"jailed_us", &times.jailed_us}}) {
     writer.Key(name);
     writer.StartObject();
     writer.Key("p50");

@@ -168,13 +168,14 @@ int mayfly_function_interrupt(mayfly_function* function) {
 }
 
 int mayfly_function_end(mayfly_function* function, struct mayfly_end* end) {
-  return Enter<Function>(function,
-                         [&](const Function& self) { return WriteEnd(self.machine().end(), end); });
+  return Enter<Function>(function, [&](const Function& self) { return WriteEnd(self.end(), end); });
 }
 
 int mayfly_function_metrics(mayfly_function* function, void* buffer, size_t* size) {
-  return Enter<Function>(function, [&](const Function& self) {
-    return CopyOut(BytesOfText(self.machine().metrics().Json()), buffer, size);
+  return Enter<Function>(function, [&](const Function& self) -> Status {
+    const auto json = self.metrics();
+    if (!json) return FailWith(MAYFLY_E_UNSUPPORTED, "metrics: not of a jailed clone");
+    return CopyOut(BytesOfText(*json), buffer, size);
   });
 }
 

@@ -10,7 +10,8 @@
 namespace mayfly::capi {
 namespace {
 
-constexpr std::array<std::string_view, 5> kFeatures{"snapshot", "shells", "map", "uffd", "eager"};
+constexpr std::array<std::string_view, 6> kFeatures{"snapshot", "shells", "map",
+                                                    "uffd",     "eager",  "zygote"};
 
 Status Open(const mayfly_options* options, mayfly_instance** out) {
   TRY(CheckOut(out));

@@ -4,6 +4,7 @@
 #include "vmm/capi/function.h"
 #include "vmm/capi/nets.h"
 #include "vmm/capi/snapshot_object.h"
+#include "vmm/capi/zygote_object.h"
 
 namespace mayfly::capi {
 namespace {
@@ -19,7 +20,7 @@ Status OpenSnapshot(Library& library, const char* path, const mayfly_snapshot_op
   how.use_working_set = given.no_working_set == 0;
   how.stamps = library.stamps();
   const std::string directory = TRY(ReadPath(path, "path"));
-  auto opened = TRY(FunctionTemplate::Open(directory, how));
+  auto opened = TRY(FunctionTemplate::Open(directory, std::move(how)));
   return Publish(library, std::make_unique<SnapshotObject>(&library, std::move(opened)), out);
 }
 
@@ -50,6 +51,18 @@ std::expected<std::unique_ptr<Shell>, Failure> TakeShell(const mayfly_pool* pool
   return object.shells().Take();
 }
 
+std::expected<std::shared_ptr<ZygoteProcess>, Failure> FindZygote(
+    const mayfly_restore_options& given, const FunctionTemplate& opened) {
+  const HandlePin pin = HandlePin::Take(given.zygote, Kind::kZygote);
+  if (!pin) return FailWith(MAYFLY_E_HANDLE, "zygote: not an open handle of a zygote");
+  const ZygoteObject& object = *static_cast<const ZygoteObject*>(pin.object());
+  if (!object.IsFor(&opened)) return FailWith(MAYFLY_E_INVALID, "zygote: of another snapshot");
+  if (given.memory != MAYFLY_MEMORY_MAP || given.pool != nullptr || given.net_count != 0) {
+    return FailWith(MAYFLY_E_INVALID, "zygote: not with a pool, nets or another memory");
+  }
+  return object.process();
+}
+
 Status CreatePool(const SnapshotObject& snapshot, const mayfly_pool_options* options,
                   mayfly_pool** out) {
   TRY(CheckOut(out));
@@ -76,6 +89,8 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   if (given.timeout_ms > FunctionDescription::kMostTimeoutMs) {
     return FailWith(MAYFLY_E_INVALID, "timeout_ms: too much");
   }
+  std::shared_ptr<ZygoteProcess> zygote;
+  if (given.zygote != nullptr) zygote = TRY(FindZygote(given, opened));
   if (given.pool != nullptr) clone.shell = TRY(TakeShell(given.pool, opened, clone.way));
   Nets nets = TRY(ReadNets(given.nets, given.net_count));
   clone.nets = std::move(nets.configs);
@@ -87,8 +102,13 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   parts.console = TRY(DuplicateOrNone(given.console_fd == 0 ? -1 : given.console_fd));
   clone.console_output = parts.console.get();
   Library& library = snapshot.library();
-  parts.machine = TRY(
-      opened.Restore(std::move(clone), LogCallbackOf(&library, {given.log, given.user}), &library));
+  auto on_log = LogCallbackOf(&library, {given.log, given.user});
+  if (zygote) {
+    parts.jailed = TRY(JailedFunction::Create(std::move(zygote), parts.console.get(),
+                                              std::move(on_log), &library));
+  } else {
+    parts.machine = TRY(opened.Restore(std::move(clone), std::move(on_log), &library));
+  }
   return Publish(library, std::make_unique<Function>(&library, std::move(parts)), out);
 }
 

@@ -116,7 +116,8 @@ Outcome Function::OutcomeOf(Result<InvocationResult> result) {
 }
 
 Outcome Function::Invoke(std::span<const uint8_t> event, const InvocationRequest& request) {
-  Outcome outcome = OutcomeOf(parts_.machine->Invoke(event, request.invocation));
+  Outcome outcome = OutcomeOf(parts_.jailed ? parts_.jailed->Invoke(event, request.invocation)
+                                            : parts_.machine->Invoke(event, request.invocation));
   {
     MutexLock lock(mutex_);
     answer_ = outcome.answer;
@@ -140,7 +141,7 @@ Status Function::Snapshot(const std::string& path) {
 }
 
 Status Function::Record(const std::string& path) {
-  if (parts_.machine->pager() == nullptr) {
+  if (parts_.jailed || parts_.machine->pager() == nullptr) {
     return FailWith(MAYFLY_E_STATE, "only after a restore with MAYFLY_MEMORY_UFFD and `record`");
   }
   TRY(WriteWorkingSet(path, parts_.machine->pager()->TakeRecord()));
@@ -152,6 +153,15 @@ std::vector<uint8_t> Function::answer() const {
   return answer_;
 }
 
+std::optional<MachineEnd> Function::end() const {
+  return parts_.jailed ? parts_.jailed->end() : parts_.machine->end();
+}
+
+std::optional<std::string> Function::metrics() const {
+  if (parts_.jailed) return std::nullopt;
+  return parts_.machine->metrics().Json();
+}
+
 Status Function::LastInvocation(mayfly_invocation* out) const {
   MutexLock lock(mutex_);
   if (!last_) return FailWith(MAYFLY_E_STATE, "there was no invocation yet");
@@ -161,7 +171,11 @@ Status Function::LastInvocation(mayfly_invocation* out) const {
 void Function::Interrupt() {
   interrupted_ = true;
   finished_ = true;
-  parts_.machine->Interrupt("interrupted by the caller");
+  if (parts_.jailed) {
+    parts_.jailed->Interrupt();
+  } else {
+    parts_.machine->Interrupt("interrupted by the caller");
+  }
 }
 
 }  // namespace mayfly::capi

@@ -9,6 +9,7 @@
 #include "vmm/capi/library.h"
 #include "vmm/function/image.h"
 #include "vmm/machine/function_machine.h"
+#include "vmm/zygote/jailed_function.h"
 
 namespace mayfly::capi {
 
@@ -46,9 +47,11 @@ class Function final : public ApiObject {
   struct Parts {
     std::string name;
     uint32_t timeout_ms = 0;
-    UniqueFd console{};                        // What the machine's console writes to.
-    std::optional<Manifest> manifest{};        // If it is there to be snapshotted.
-    std::unique_ptr<FunctionMachine> machine;  // Last: it uses the console.
+    UniqueFd console{};                  // What the machine's console writes to.
+    std::optional<Manifest> manifest{};  // If it is there to be snapshotted.
+    // One of them: in this process, or in another one's jail. Last: they use the console.
+    std::unique_ptr<FunctionMachine> machine{};
+    std::unique_ptr<JailedFunction> jailed{};
   };
 
   Function(Library* library, Parts parts) : ApiObject(library), parts_(std::move(parts)) {}
@@ -80,7 +83,9 @@ class Function final : public ApiObject {
 
   [[nodiscard]] std::vector<uint8_t> answer() const;
   [[nodiscard]] Status LastInvocation(mayfly_invocation* out) const;
-  [[nodiscard]] const FunctionMachine& machine() const { return *parts_.machine; }
+  [[nodiscard]] std::optional<MachineEnd> end() const;
+  // Nothing of a jailed one.
+  [[nodiscard]] std::optional<std::string> metrics() const;
 
   void Interrupt() override;
 

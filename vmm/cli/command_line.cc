@@ -34,6 +34,7 @@ class Parser {
     AddSnapshotCommand(app_, snapshot_);
     AddInvokeCommand(app_, invoke_);
     AddPagerCommand(app_, pager_);
+    AddZygoteCommand(app_, zygote_);
     AddVmCommand(app_, vm_);
     AddNetCommand(app_, net_);
     AddBenchCommand(app_, bench_);
@@ -56,6 +57,7 @@ class Parser {
     if (app_.got_subcommand("snapshot")) return snapshot_;
     if (app_.got_subcommand("invoke")) return invoke_;
     if (app_.got_subcommand("pager")) return pager_;
+    if (app_.got_subcommand("zygote")) return zygote_;
     if (app_.got_subcommand("vm")) return vm_;
     if (app_.got_subcommand("net")) return net_;
     if (app_.got_subcommand("bench")) return bench_;
@@ -80,6 +82,7 @@ class Parser {
   SnapshotArguments snapshot_;
   InvokeArguments invoke_;
   PagerArguments pager_;
+  ZygoteArguments zygote_;
   VmArguments vm_;
   NetArguments net_;
   BenchArguments bench_;

@@ -15,6 +15,7 @@
 #include "vmm/cli/cmd_snapshot.h"
 #include "vmm/cli/cmd_version.h"
 #include "vmm/cli/cmd_vm.h"
+#include "vmm/cli/cmd_zygote.h"
 
 namespace mayfly {
 
@@ -25,7 +26,7 @@ struct HelpText {
 
 using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments,
                              SnapshotArguments, InvokeArguments, PagerArguments, VmArguments, NetArguments,
-                             BenchArguments, VersionArguments>;
+                             BenchArguments, VersionArguments, ZygoteArguments>;
 
 // Splits the arguments behind the program's name into a subcommand and its options. The values of
 // options are looked at later. Errors are kInvalidArgument, one line.

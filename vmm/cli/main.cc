@@ -14,6 +14,7 @@
 #include "vmm/cli/run_record.h"
 #include "vmm/cli/run_restore.h"
 #include "vmm/cli/run_snapshot.h"
+#include "vmm/cli/run_zygote.h"
 #include "vmm/cli/snapshot_reports.h"
 
 namespace mayfly {
@@ -62,6 +63,10 @@ struct Execute {
   int operator()(const PagerArguments& arguments) const {
     const auto options = PreparePager(arguments);
     return options ? RunPager(*options) : ReportError(options.error());
+  }
+  int operator()(const ZygoteArguments& arguments) const {
+    const auto options = PrepareZygote(arguments);
+    return options ? RunZygote(*options) : ReportError(options.error());
   }
   int operator()(const VmArguments& arguments) const {
     const auto options = PrepareVm(arguments);

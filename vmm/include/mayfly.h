@@ -74,13 +74,14 @@ typedef struct mayfly_pool mayfly_pool;           /* Shells that wait for a rest
 typedef struct mayfly_function mayfly_function;   /* A machine with a function in it. */
 typedef struct mayfly_call mayfly_call;           /* An invocation that somebody else waits for. */
 typedef struct mayfly_machine mayfly_machine;     /* A machine with whatever kernel. */
+typedef struct mayfly_zygote mayfly_zygote;       /* A jailed process that makes jailed clones. */
 
 /* "1.2.3"; MAYFLY_API_VERSION of the library itself. In callbacks. */
 MAYFLY_EXPORT const char *mayfly_version(void);
 MAYFLY_EXPORT int mayfly_api_version(void);
 
-/* 1 if this library has the feature, else 0: "snapshot", "shells", "map", "uffd", "eager". In
- * callbacks. */
+/* 1 if this library has the feature, else 0: "snapshot", "shells", "map", "uffd", "eager",
+ * "zygote". In callbacks. */
 MAYFLY_EXPORT int mayfly_feature(const char *name);
 
 /* What a code means, in a few words; never null. In callbacks. */
@@ -275,9 +276,11 @@ struct mayfly_restore_options {
   size_t net_count;
   mayfly_handler_log *log;
   void *user;
+  mayfly_zygote *zygote; /* Makes the clone in a jail; without a pool, nets and recording, and with
+                            MAYFLY_MEMORY_MAP. */
 };
 #define MAYFLY_RESTORE_OPTIONS_INIT \
-  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* A new clone, which runs when this returns and is ready for mayfly_invoke(). It has fresh entropy,
  * the host's clock and an identity of its own. */
@@ -288,6 +291,36 @@ MAYFLY_EXPORT int mayfly_restore(mayfly_snapshot *snapshot,
 /* Writes what a clone restored with `record` has touched so far into the snapshot at `path`, for
  * later clones to have it filled ahead. Once. */
 MAYFLY_EXPORT int mayfly_function_record(mayfly_function *function, const char *path);
+
+/* ---------------------------------------------------------------- jailed clones
+ *
+ *   struct mayfly_zygote_options jailed = MAYFLY_ZYGOTE_OPTIONS_INIT;
+ *   jailed.count = 4;
+ *   mayfly_zygote *zygote;
+ *   status = mayfly_zygote_start(snapshot, &jailed, &zygote);
+ *   restore.zygote = zygote;
+ *   status = mayfly_restore(snapshot, &restore, &function);
+ */
+
+struct mayfly_zygote_options {
+  size_t size;
+  const char *program; /* The mayfly command; null: the installed one. */
+  const char *limit;   /* As of mayfly invoke --limit, for all its clones together; null: none. */
+  uint32_t count;      /* So many clones wait ahead of a restore, and are made again; at most 256. */
+  uint32_t reserved;
+};
+#define MAYFLY_ZYGOTE_OPTIONS_INIT {sizeof(struct mayfly_zygote_options), 0, 0, 0, 0}
+
+/* Starts a process that has the snapshot and a jail, and waits; returns when it does. Each clone that
+ * mayfly_restore() has it make is a process of its own in the jail: what breaks out of its guest
+ * finds neither the caller nor other clones. Of its clones mayfly_function_metrics() has nothing
+ * (MAYFLY_E_UNSUPPORTED). The snapshot has no network devices. The process is the caller's child,
+ * and waited for at the close. */
+MAYFLY_EXPORT int mayfly_zygote_start(mayfly_snapshot *snapshot,
+                                      const struct mayfly_zygote_options *options,
+                                      mayfly_zygote **out);
+/* The process ends with the last of its clones. */
+MAYFLY_EXPORT int mayfly_zygote_close(mayfly_zygote *zygote);
 
 /* ---------------------------------------------------------------- invocations
  *

@@ -23,22 +23,38 @@ Result<FunctionImage> OpenImage(const Manifest& manifest, const std::string& els
   return image;
 }
 
-}  // namespace
-
-Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::string& path,
-                                                                 const Options& options) {
-  Snapshot snapshot = TRY(Snapshot::Open(path));
-  FunctionImage image = TRY(WithContext(OpenImage(snapshot.manifest(), options.image), path));
-  FunctionDescription description =
-      TRY(ParseFunctionDescription(snapshot.manifest().function->description, path));
+Result<std::unique_ptr<MemoryTemplate>> TemplateMemory(Snapshot& snapshot,
+                                                       FunctionTemplate::Options& options) {
+  std::unique_ptr<MemoryImage> image = snapshot.TakeMemory();
+  if (options.memory.valid()) {
+    return MemoryTemplate::Adopt(std::move(options.memory), image->bytes());
+  }
   MemoryOptions check;
   check.unverified = options.unverified;
   check.stamps = options.stamps;
   check.manifest = snapshot.manifest_digest();
-  auto memory = TRY(WithContext(MemoryTemplate::Create(snapshot.TakeMemory(), check), path));
+  return MemoryTemplate::Create(std::move(image), check);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::string& path,
+                                                                 Options options) {
+  Snapshot snapshot = TRY(Snapshot::Open(path));
+  FunctionImage image = TRY(WithContext(OpenImage(snapshot.manifest(), options.image), path));
+  FunctionDescription description =
+      TRY(ParseFunctionDescription(snapshot.manifest().function->description, path));
+  const std::string digest = ToHex(snapshot.manifest_digest());
+  if (options.memory.valid() && digest != options.manifest) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: manifest: its digest is {}, the template was made of {}", path,
+                            digest, options.manifest));
+  }
+  auto memory = TRY(WithContext(TemplateMemory(snapshot, options), path));
   std::unique_ptr<FunctionTemplate> self(
       new FunctionTemplate(path, snapshot.manifest(), snapshot.TakeState(), std::move(image),
                            std::move(description), std::move(memory)));
+  self->manifest_digest_ = digest;
   if (options.use_working_set) self->working_set_ = TRY(snapshot.ReadWorkingSet());
   return self;
 }
@@ -56,6 +72,7 @@ Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
   config.nets = std::move(clone.nets);
   config.addresses = std::move(clone.addresses);
   config.shell = std::move(clone.shell);
+  config.jail = std::move(clone.jail);
   if (config.nets.empty()) {
     for (const Manifest::Net& net : manifest_.nets) config.nets.emplace_back().tap = net.tap;
   }

@@ -21,6 +21,10 @@ class FunctionTemplate {
     bool unverified = false;  // Trusts the memory file.
     const VerifiedStamps* stamps = nullptr;  // As in MemoryOptions.
     bool use_working_set = true;             // What was recorded is filled ahead.
+    // If it is valid, the memory as another process has it in a template of the same snapshot,
+    // whose manifest's digest, in hexadecimal, is `manifest`: nothing is read or compared again.
+    UniqueFd memory{};
+    std::string manifest{};
   };
 
   // What of a clone is not as in the snapshot.
@@ -33,12 +37,12 @@ class FunctionTemplate {
     // Empty: the taps of the snapshot, and no addresses.
     std::vector<NetConfig> nets{};
     std::vector<InterfaceAddress> addresses{};
+    FunctionJail jail{};
   };
 
   // The files are untrusted. Errors are those of Snapshot::Open(), FunctionImage::Open() and
   // RestoreMemory(), and kInvalidArgument for what is no function's snapshot, or another image.
-  static Result<std::unique_ptr<FunctionTemplate>> Open(const std::string& path,
-                                                        const Options& options);
+  static Result<std::unique_ptr<FunctionTemplate>> Open(const std::string& path, Options options);
   FunctionTemplate(const FunctionTemplate&) = delete;
   FunctionTemplate& operator=(const FunctionTemplate&) = delete;
 
@@ -49,6 +53,13 @@ class FunctionTemplate {
   [[nodiscard]] const FunctionDescription& description() const { return description_; }
   // What shells are made for.
   [[nodiscard]] const MachineState& state() const { return state_; }
+  // For another process, to open the same template there.
+  [[nodiscard]] const std::string& path() const { return path_; }
+  [[nodiscard]] const FunctionImage& image() const { return image_; }
+  [[nodiscard]] int memory_fd() const { return memory_->fd(); }
+  [[nodiscard]] const std::string& manifest_digest() const { return manifest_digest_; }
+  [[nodiscard]] bool uses_working_set() const { return working_set_.has_value(); }
+  [[nodiscard]] size_t net_count() const { return manifest_.nets.size(); }
 
  private:
   FunctionTemplate(std::string path, Manifest manifest, MachineState state, FunctionImage image,
@@ -69,6 +80,7 @@ class FunctionTemplate {
   const FunctionImage image_;
   const FunctionDescription description_;
   const std::unique_ptr<MemoryTemplate> memory_;
+  std::string manifest_digest_;  // In hexadecimal.
   std::optional<WorkingSet> working_set_;
 };
 

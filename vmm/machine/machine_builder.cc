@@ -95,7 +95,7 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
 
 Result<Machine::Parts> MachineBuilder::BuildShell(const MachineState& state) && {
   TRY(AdoptState(state));
-  const Kvm kvm = TRY(Kvm::Open());
+  const Kvm kvm = TRY(OpenKvm());
   parts_.memory = TRY(GuestMemory::Create(state.memory_bytes));
   parts_.end = TRY(EndLatch::Create());
   TRY(CreateVm(kvm));
@@ -111,7 +111,8 @@ Result<Machine::Parts> MachineBuilder::BuildShell(const MachineState& state) && 
   parts_.threads = std::make_unique<MachineThreads>(
       parts_.loop.get(), parts_.end.get(), std::move(parts_.vcpus),
       VcpuThread::Resources{parts_.pio.get(), parts_.mmio.get(), parts_.memory.get(),
-                            parts_.end.get()});
+                            parts_.end.get(), parts_.hooks.vcpu},
+      parts_.hooks.io);
   return std::move(parts_);
 }
 

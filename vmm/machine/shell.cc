@@ -15,8 +15,16 @@ bool SameCpuid(const std::vector<kvm_cpuid_entry2>& a, const std::vector<kvm_cpu
 }  // namespace
 
 Result<std::unique_ptr<Shell>> Shell::Create(const MachineState& state) {
+  return Create(state, UniqueFd(), {});
+}
+
+Result<std::unique_ptr<Shell>> Shell::Create(const MachineState& state, UniqueFd kvm,
+                                             ThreadHooks threads) {
+  MachineConfig config;
+  config.kvm = std::move(kvm);
+  config.threads = std::move(threads);
   std::unique_ptr<Shell> self(new Shell());
-  self->parts_ = TRY(MachineBuilder(MachineConfig{}, nullptr).BuildShell(state));
+  self->parts_ = TRY(MachineBuilder(std::move(config), nullptr).BuildShell(state));
   for (const VcpuState& vcpu : state.vcpus) self->cpuids_.push_back(vcpu.cpuid);
   self->tsc_khz_ = state.vcpus.empty() ? 0 : state.vcpus.front().tsc_khz;
   return self;

@@ -14,6 +14,9 @@ class Shell {
   // In the shape of `state`: memory, vCPUs, and the number of devices. kUnsupported, with both
   // sides, if this host cannot continue such a state.
   static Result<std::unique_ptr<Shell>> Create(const MachineState& state);
+  // The same for a machine in a jail: with /dev/kvm, and what its threads call first.
+  static Result<std::unique_ptr<Shell>> Create(const MachineState& state, UniqueFd kvm,
+                                               ThreadHooks threads);
   Shell(const Shell&) = delete;
   Shell& operator=(const Shell&) = delete;
 
