@@ -1,12 +1,21 @@
 #include <fmt/format.h>
 
-#include <array>
+#include <iterator>
+#include <set>
+#include <sstream>
 #include <string>
 
 #include "tests/command/command_fixture.h"
+#include "tests/support/net_namespace.h"
 
 namespace mayfly {
 namespace {
+
+struct Line : std::string {
+  friend std::istream& operator>>(std::istream& stream, Line& line) {
+    return std::getline(stream, line);
+  }
+};
 
 // Saves and restores plain machines from the command line.
 class VmSnapshotTest : public CommandFixture {
@@ -39,6 +48,17 @@ class VmSnapshotTest : public CommandFixture {
     std::string text;
     for (size_t number = 0; number < lines; ++number) text += fmt::format("{:016x}\n", number);
     return text + "PASSED\n";
+  }
+  static std::set<std::string> LinesInCommon(const std::string& one, const std::string& other) {
+    const auto lines = [](const std::string& text) {
+      std::istringstream stream(text);
+      return std::set<std::string>{std::istream_iterator<Line>(stream), {}};
+    };
+    const std::set<std::string> first = lines(one);
+    const std::set<std::string> second = lines(other);
+    std::set<std::string> common;
+    std::ranges::set_intersection(first, second, std::inserter(common, common.end()));
+    return common;
   }
   void ExpectCounted(const std::string& text) {
     EXPECT_TRUE(text == Count(static_cast<size_t>(std::ranges::count(text, '\n')) - 1)) << text;
@@ -144,6 +164,60 @@ TEST_F(VmSnapshotTest, ADiskUnderALayerHasToBeGivenAgain) {
   ASSERT_EQ(Mayfly(Saving("lives", "1 1", {"--disk", disk, "--snapshot-exit"})).status, 0);
   ExpectError(Restored(), 2, "disk0: had a layer over it");
   EXPECT_EQ(Restored({"--disk", disk}).status, 0);
+}
+
+TEST_F(VmSnapshotTest, EachLifeHasAnIdentityOfItsOwn) {
+  ASSERT_EQ(Mayfly(Saving("identity", "told", {"--vsock", PathFor("v"), "--snapshot-exit"})).out,
+            "");
+  const std::string first = Restored().out;
+  const std::string second = Restored().out;
+  EXPECT_EQ(first.find("event 0000000000000000\ncid "), 0u) << first;
+  EXPECT_EQ(LinesInCommon(first, second),
+            (std::set<std::string>{"event 0000000000000000", "PASSED"}))
+      << first << second;
+}
+
+TEST_F(VmSnapshotTest, EachIdentityCanBeOverridden) {
+  ASSERT_EQ(Mayfly(Saving("identity", "told", {"--vsock", PathFor("v"), "--snapshot-exit"})).out,
+            "");
+  const ProgramResult restored = Restored({"--override", "vsock.cid=77", "--override",
+                                           "generation=0100000000000000-0000000000000000",
+                                           "--override", "entropy=02" + std::string(126, '0')});
+  EXPECT_EQ(restored.out,
+            "event 0000000000000000\ncid 000000000000004d\n"
+            "generation 0000000000000001\nentropy 0000000000000002\nPASSED\n")
+      << restored.err;
+}
+
+TEST_F(VmSnapshotTest, AGuestThatCannotBeToldKeepsItsCid) {
+  ASSERT_EQ(
+      Mayfly(Saving("identity", "quiet", {"--vsock", PathFor("v") + ",cid=5", "--snapshot-exit"}))
+          .out,
+      "");
+  EXPECT_EQ(Restored().out.find("cid 0000000000000005\n"), 0u);
+  EXPECT_EQ(Restored({"--override", "vsock.cid=77"}).out.find("cid 0000000000000005\n"), 0u);
+}
+
+TEST_F(VmSnapshotTest, AMacCanBeOverridden) {
+  const bool ran = InNetNamespace([this] {
+    ASSERT_TRUE(Ip("tuntap add tap0 mode tap"));
+    ASSERT_EQ(Mayfly(Saving("identity", "",
+                            {"--net", "tap=tap0,mac=02:00:00:00:00:01", "--snapshot-exit"}))
+                  .out,
+              "");
+    EXPECT_EQ(Restored().out.find("mac 0000000000000002\nmac 0000000000000100\n"), 0u);
+    EXPECT_EQ(Restored({"--override", "net0.mac=02:00:00:00:00:09"})
+                  .out.find("mac 0000000000000002\nmac 0000000000000900\n"),
+              0u);
+  });
+  if (!ran) GTEST_SKIP() << "needs root for a network namespace";
+}
+
+TEST_F(VmSnapshotTest, OverridesOfWhatIsNotThereAreRefused) {
+  ASSERT_EQ(Mayfly(Saving("lives", "1 1", {"--snapshot-exit"})).status, 0);
+  ExpectError(Restored({"--override", "vsock.cid=5"}), 2, "vsock.cid: the snapshot has no vsock");
+  ExpectError(Restored({"--override", "net1.mac=02:00:00:00:00:09"}), 2,
+              "net1.mac: the snapshot has 0 network devices");
 }
 
 TEST_F(VmSnapshotTest, AMachineThatGoesOnMayNotChangeItsDisks) {

@@ -143,6 +143,7 @@ Result<VmRestoreOptions> ParseRestore(const VmArguments& arguments) {
     restore.memory =
         TRY(WithContext(ParseFillMemory(arguments.memory), "--memory: with --restore"));
   }
+  restore.overrides = TRY(ParseOverrides(arguments.overrides));
   return restore;
 }
 
@@ -210,6 +211,7 @@ void AddSnapshotOptions(CLI::App& command, VmArguments& arguments) {
       .add_option("--restore", arguments.restore,
                   "Go on with a machine that was saved, instead of booting one")
       ->type_name("DIR");
+  AddOverrideOption(command, arguments.overrides);
   command.add_flag("--unverified", arguments.unverified,
                    "Do not compare the memory with its digests (--restore)");
 }
@@ -225,8 +227,8 @@ Result<VmOptions> PrepareBoot(const VmArguments& arguments) {
   VmOptions options;
   if (!arguments.config.empty()) options = TRY(ReadMachineConfig(arguments.config));
   TRY(ApplyFlags(arguments, options));
-  if (arguments.unverified) {
-    return Fail(ErrorCode::kInvalidArgument, "--unverified: needs --restore");
+  if (arguments.unverified || !arguments.overrides.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, "--unverified and --override need --restore");
   }
 
   if (options.kernel.empty()) {

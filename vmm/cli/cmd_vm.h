@@ -28,6 +28,7 @@ struct VmArguments {
   std::string balloon;
   bool rng = false;
   std::string restore;
+  std::vector<std::string> overrides;
   bool unverified = false;
   std::string snapshot_to;
   std::string snapshot_after;

@@ -16,7 +16,7 @@ MachineBindings BindingsOf(const VmOptions& options) {
   for (const DiskOptions& disk : options.disks) bindings.disks.push_back(DiskConfigOf(disk));
   for (const NetOptions& net : options.nets) bindings.nets.push_back(NetConfigOf(net));
   if (const auto& vsock = options.vsock) {
-    bindings.vsock = VsockConfig{vsock->cid, vsock->path, nullptr, vsock->allow};
+    bindings.vsock = VsockConfig{.path = vsock->path, .allowed_ports = vsock->allow};
   }
   return bindings;
 }
@@ -30,8 +30,23 @@ Result<std::unique_ptr<MachineRestore>> MachineRestore::Open(const VmOptions& op
   self->state = self->snapshot.TakeState();
   self->config = TRY(WithContext(
       ConfigOfClone(self->snapshot.manifest(), self->state, BindingsOf(options)), directory));
+  TRY(WithContext(self->ChooseIdentity(options), directory));
   TRY(WithContext(self->ChooseMemory(*options.restore), directory));
   return self;
+}
+
+Result<void> MachineRestore::ChooseIdentity(const VmOptions& options) {
+  overrides = options.restore->overrides;
+  TRY(OverrideMacs(overrides, &config.nets));
+  config.generation = overrides.generation;
+  if (!config.vsock) {
+    if (!overrides.cid) return {};
+    return Fail(ErrorCode::kInvalidArgument, "--override: vsock.cid: the snapshot has no vsock");
+  }
+  if (options.vsock) config.vsock->new_cid = options.vsock->cid;
+  if (overrides.cid) config.vsock->new_cid = overrides.cid;
+  if (!config.vsock->new_cid) config.vsock->new_cid = TRY(NewCid());
+  return {};
 }
 
 Result<void> MachineRestore::ChooseMemory(const VmRestoreOptions& options) {
@@ -51,7 +66,8 @@ Result<std::unique_ptr<Machine>> MachineRestore::Start(MachineConfig machine, Lo
   auto restored = TRY(WithContext(
       MachineBuilder(std::move(machine), log).Restore(std::move(state), std::move(filled)),
       directory));
-  const RestorePage life = TRY(NewLife());
+  RestorePage life = TRY(NewLife());
+  if (overrides.entropy) life.entropy = *overrides.entropy;
   TRY(restored->SetRestorePage(life));
   return restored;
 }

@@ -31,6 +31,7 @@ struct MachineRestore {
   Snapshot snapshot;  // Without state and memory, which stand below.
   MachineState state{};
   MachineConfig config{};  // Its devices.
+  OverrideOptions overrides{};
   std::unique_ptr<MemoryImage> image{};
   std::optional<VerifiedStamps> stamps{};
   MemoryOptions memory{};  // Borrows from the two above.
@@ -39,6 +40,7 @@ struct MachineRestore {
   MachineRestore(std::string path, Snapshot opened)
       : directory(std::move(path)), snapshot(std::move(opened)) {}
   Result<void> ChooseMemory(const VmRestoreOptions& options);
+  Result<void> ChooseIdentity(const VmOptions& options);
 };
 
 }  // namespace mayfly

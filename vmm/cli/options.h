@@ -9,6 +9,7 @@
 #include "vmm/cli/disk_options.h"
 #include "vmm/cli/jail_request.h"
 #include "vmm/cli/net_options.h"
+#include "vmm/cli/override_options.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {
@@ -91,7 +92,7 @@ struct VsockOptions {
 
   // A Unix socket that does not exist yet; guest-initiated streams go to PATH_PORT.
   std::string path{};
-  uint32_t cid = kLeastCid;
+  std::optional<uint32_t> cid{};  // Nothing: the least, or that of the snapshot.
   // Ports of the host that the guest may connect to; all if nothing.
   PortPolicy allow{};
 
@@ -114,6 +115,7 @@ struct VmRestoreOptions {
   std::string directory{};
   FillMemory memory = FillMemory::kMap;
   bool unverified = false;  // As in RestoreOptions.
+  OverrideOptions overrides{};
 
   bool operator==(const VmRestoreOptions&) const = default;
 };

@@ -39,7 +39,8 @@ MachineConfig ConfigOf(const VmOptions& options) {
   }
   for (const NetOptions& net : options.nets) config.nets.push_back(NetConfigOf(net));
   if (const auto& vsock = options.vsock) {
-    config.vsock = VsockConfig{vsock->cid, vsock->path, nullptr, vsock->allow};
+    config.vsock = VsockConfig{vsock->cid.value_or(VsockOptions::kLeastCid), vsock->path, nullptr,
+                               vsock->allow};
   }
   if (const auto& balloon = options.balloon) {
     config.balloon =

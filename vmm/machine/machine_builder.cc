@@ -128,7 +128,7 @@ Result<void> MachineBuilder::FinishRestore() {
   TRY(AddVirtioDevices());
   TRY(RestoreVcpus());
   TRY(parts_.vm->SetClock(saved_->clock_ns));
-  parts_.generation->Set(TRY(GenerationId::NewGuid()));
+  parts_.generation->Set(config_.generation ? *config_.generation : TRY(GenerationId::NewGuid()));
   return CheckRestorePage();
 }
 
@@ -387,7 +387,10 @@ Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
     resources.host = parts_.host_sockets.get();
   }
   VsockState state{config.guest_cid};
-  if (saved_) state = TRY(TakeState(&MachineState::vsocks, 0, "vsock"));
+  if (saved_) {
+    state = TRY(TakeState(&MachineState::vsocks, 0, "vsock"));
+    resources.new_cid = config.new_cid;
+  }
   auto device = TRY(VsockDevice::Create(std::move(resources), state));
   VsockDevice* const vsock = device.get();
   parts_.vsock = vsock;

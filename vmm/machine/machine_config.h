@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "devices/identity/generation_id.h"
 #include "devices/rate_limiter.h"
 #include "devices/virtio/blk/blk_options.h"
 #include "devices/virtio/blk/open_backend.h"
@@ -51,6 +52,8 @@ struct VsockConfig {
   ControlChannel* control = nullptr;
   // Which PATH_PORT the guest may connect to.
   PortPolicy allowed_ports{};
+  // Of a machine that is restored: see VsockDevice::Resources. Nothing: it keeps its own.
+  std::optional<uint32_t> new_cid{};
 };
 
 struct BalloonConfig {
@@ -92,6 +95,8 @@ struct MachineConfig {
   // Borrowed descriptors for the first serial port; -1: output is dropped, there is no input.
   int serial_output = -1;
   int serial_input = -1;
+  // Of a machine that is restored: nothing is a random one.
+  std::optional<GenerationGuid> generation{};
   UniqueFd kvm{};  // /dev/kvm, for whoever may not open it any more.
   ThreadHooks threads{};
 };

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/bytes.h"
+#include "vmm/machine/machine_config.h"
 
 namespace mayfly {
 namespace {
@@ -27,14 +28,23 @@ RestorePage FirstLife() {
   return page;
 }
 
+Result<uint32_t> NewCid() {
+  uint32_t cid = 0;
+  // 0 to 2 and the last one are reserved.
+  while (cid < VsockConfig::kDefaultGuestCid || cid == UINT32_MAX) {
+    TRY(FillRandom(MutableBytesOf(cid)));
+  }
+  return cid;
+}
+
 Result<RestorePage> NewLife() {
   RestorePage page = FirstLife();
   // 64 random bits instead of a count: clones of one snapshot know nothing of each other.
   while (page.generation == 0) TRY(FillRandom(MutableBytesOf(page.generation)));
   TRY(FillRandom(page.entropy));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  page.wall_clock_ns = static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+  page.wall_clock_ns =
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
   return page;
 }
 

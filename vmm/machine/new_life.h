@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 #include "base/restore_page.h"
 #include "base/result.h"
 
@@ -8,6 +10,9 @@ namespace mayfly {
 // A restore page for a life that begins now: a generation that no other life has, fresh entropy,
 // and the wall clock.
 Result<RestorePage> NewLife();
+
+// A CID of a life's own.
+Result<uint32_t> NewCid();
 
 // The page of a machine that boots: generation 0.
 RestorePage FirstLife();

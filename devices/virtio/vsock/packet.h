@@ -41,6 +41,13 @@ inline constexpr uint64_t kHostCid = 2;
 // The payload of one packet, either way. Linux splits at 64 KiB as well.
 inline constexpr uint32_t kMaxPayload = 64 * 1024;
 
+// What goes over the event queue (5.10.6.7): here only a transport reset, after which the driver
+// reads its CID again and all its connections are gone.
+struct Event {
+  uint32_t id;
+};
+inline constexpr uint32_t kEventTransportReset = 0;
+
 // Whether a packet of the guest's of `size` bytes, header included, is for the host, and its
 // payload is whole, allowed to be so long, and allowed with its operation.
 bool IsWellFormed(const PacketHeader& header, size_t size);

@@ -16,17 +16,20 @@ using vsock::PacketHeader;
 constexpr uint64_t kLeastGuestCid = 3;
 constexpr uint64_t kMostGuestCid = 0xfffffffe;
 
+Result<void> CheckCid(uint64_t cid, const std::string& name) {
+  if (cid >= kLeastGuestCid && cid <= kMostGuestCid) return {};
+  return Fail(ErrorCode::kCorrupt, fmt::format("{}: guest_cid: {}, but {} to {} are possible", name,
+                                               cid, kLeastGuestCid, kMostGuestCid));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<VsockDevice>> VsockDevice::Create(Resources resources,
                                                          const VsockState& state) {
-  if (state.guest_cid < kLeastGuestCid || state.guest_cid > kMostGuestCid) {
-    return Fail(ErrorCode::kCorrupt,
-                fmt::format("{}: guest_cid: {}, but {} to {} are possible", resources.name,
-                            state.guest_cid, kLeastGuestCid, kMostGuestCid));
-  }
   CHECK(resources.loop != nullptr);
   const std::string name = resources.name;
+  TRY(CheckCid(state.guest_cid, name));
+  if (resources.new_cid) TRY(CheckCid(*resources.new_cid, name));
   std::unique_ptr<VsockDevice> device(new VsockDevice(std::move(resources), state.guest_cid));
   TRY(WithContext(device->RestoreConnections(state), name));
   return device;
@@ -62,8 +65,8 @@ Result<void> VsockDevice::RestoreConnections(const VsockState& state) {
 }
 
 VsockState VsockDevice::Save() const {
-  VsockState state{guest_cid_};
   MutexLock lock(mutex_);
+  VsockState state{guest_cid_};
   for (const auto& [key, entry] : connections_) {
     const VsockConnection& connection = *entry.connection;
     if (services_.contains(key.host_port) &&
@@ -78,11 +81,12 @@ VsockState VsockDevice::Save() const {
 }
 
 VsockDevice::VsockDevice(Resources resources, uint64_t guest_cid)
-    : guest_cid_(guest_cid),
-      loop_(resources.loop),
+    : loop_(resources.loop),
       services_(std::move(resources.services)),
       host_(resources.host),
-      log_(resources.log, resources.name) {}
+      log_(resources.log, resources.name),
+      guest_cid_(guest_cid),
+      new_cid_(resources.new_cid.value_or(guest_cid)) {}
 
 VsockDevice::~VsockDevice() {
   MutexLock lock(mutex_);
@@ -90,6 +94,7 @@ VsockDevice::~VsockDevice() {
 }
 
 void VsockDevice::ReadConfig(uint64_t offset, std::span<uint8_t> out) {
+  MutexLock lock(mutex_);
   const auto config = BytesOf(guest_cid_);
   if (offset >= config.size()) return;
   const size_t count = std::min<size_t>(out.size(), config.size() - offset);
@@ -103,6 +108,7 @@ void VsockDevice::Activate(std::vector<Virtqueue> queues, uint64_t /*driver_feat
   queues_ = std::move(queues);
   // What a restored device owes goes out once the machine runs.
   if (!to_send_.empty() || !owed_resets_.empty()) queues_[kReceive].ProcessLater();
+  if (new_cid_ != guest_cid_) queues_[kEvent].ProcessLater();
 }
 
 void VsockDevice::Reset() {
@@ -112,6 +118,7 @@ void VsockDevice::Reset() {
   connections_.clear();
   to_send_.clear();
   owed_resets_.clear();
+  guest_cid_ = new_cid_;  // A driver that begins reads it.
   stalled_ = false;
   paused_ = false;
   metrics_.connections.Set(0);
@@ -135,7 +142,33 @@ void VsockDevice::ProcessQueue(uint16_t index) {
   paused_ = false;
   if (index == kTransmit) ProcessTransmitLocked();
   if (index == kReceive || index == kTransmit) PumpLocked();
-  // Nothing is ever put into the event queue: transport resets belong to restored machines.
+  if (index == kEvent) ChangeCidLocked();
+}
+
+void VsockDevice::ChangeCidLocked() {
+  if (new_cid_ == guest_cid_) return;
+  Virtqueue& queue = queues_[kEvent];
+  std::optional<DescriptorChain> chain = queue.Pop();
+  if (!chain) return;
+  const vsock::Event event{vsock::kEventTransportReset};
+  if (chain->writable_size() < sizeof(event)) {
+    log_.Warn("an event buffer of {} bytes is too small", chain->writable_size());
+    queue.Complete(*std::move(chain), 0);
+  } else {
+    chain->CopyTo(queue.memory(), 0, BytesOf(event));
+    queue.Complete(*std::move(chain), sizeof(event));
+    guest_cid_ = new_cid_;
+    ForgetConnectionsLocked();
+  }
+  queue.Notify();
+}
+
+void VsockDevice::ForgetConnectionsLocked() {
+  for (auto entry = connections_.begin(); entry != connections_.end();) {
+    const auto next = std::next(entry);
+    if (entry->second.connection->known_to_guest()) EraseLocked(entry);
+    entry = next;
+  }
 }
 
 bool VsockDevice::Connect(uint32_t guest_port, std::unique_ptr<VsockStream> stream,

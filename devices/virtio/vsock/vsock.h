@@ -46,6 +46,9 @@ class VsockDevice final : public VirtioDevice {
     std::map<uint32_t, VsockService*> services{};
     // Everything else; may be null.
     VsockService* host = nullptr;
+    // Takes the place of the state's CID as soon as the guest can be told: it has to give a buffer
+    // for events.
+    std::optional<uint64_t> new_cid{};
     LogSink* log = nullptr;  // May be null. All pointers are borrowed.
   };
 
@@ -124,14 +127,17 @@ class VsockDevice final : public VirtioDevice {
   // Fills receive buffers with what is owed and what streams have, in turns; later, if the machine
   // is paused.
   void PumpLocked() REQUIRES(mutex_);
+  // Gives the guest its new CID, if it has one and there is an event buffer.
+  void ChangeCidLocked() REQUIRES(mutex_);
+  // Ends those that the guest knows of, as it does itself.
+  void ForgetConnectionsLocked() REQUIRES(mutex_);
   // Goes on with transmission if it waited and need not any more.
   void UnstallLocked() REQUIRES(mutex_);
   bool SendResetLocked() REQUIRES(mutex_);
   bool SendFromNextLocked() REQUIRES(mutex_);
   std::optional<DescriptorChain> PopReceiveLocked() REQUIRES(mutex_);
-  [[nodiscard]] vsock::PacketHeader HeaderFor(Key key) const;
+  [[nodiscard]] vsock::PacketHeader HeaderFor(Key key) const REQUIRES(mutex_);
 
-  const uint64_t guest_cid_;
   EventLoop* const loop_;
   const std::map<uint32_t, VsockService*> services_;
   VsockService* const host_;
@@ -149,6 +155,8 @@ class VsockDevice final : public VirtioDevice {
   std::set<Key> owed_resets_ GUARDED_BY(mutex_);
   // Since Drain(): the guest's memory stays as it is until the transport asks for something.
   bool paused_ GUARDED_BY(mutex_) = false;
+  uint64_t guest_cid_ GUARDED_BY(mutex_);
+  uint64_t new_cid_ GUARDED_BY(mutex_);      // The same, unless the guest has to be told yet.
   bool stalled_ GUARDED_BY(mutex_) = false;  // Transmission waits for owed_resets_ to shrink.
 };
 

@@ -118,7 +118,7 @@ TEST(PrepareVmTest, VsockTakesACid) {
   arguments.vsock = (scratch / "s,x") + ",cid=77";
   EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s,x", 77}));
   arguments.vsock = scratch / "s";
-  EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s", 3}));
+  EXPECT_EQ(PrepareVm(arguments)->vsock, (VsockOptions{scratch / "s"}));
 }
 
 TEST(PrepareVmTest, VsockTakesAllowedPortsInAnyPlace) {
@@ -229,11 +229,15 @@ TEST(PrepareVmTest, SnapshotNeedsANewDirectory) {
   EXPECT_TRUE(Mentions(MessageOf(PrepareVm(arguments)), "vmlinux: exists already"));
 }
 
-TEST(PrepareVmTest, UnverifiedIsForRestoredMachines) {
+TEST(PrepareVmTest, UnverifiedAndOverridesAreForRestoredMachines) {
   const Scratch scratch;
-  VmArguments arguments = GoodArguments(scratch);
-  arguments.unverified = true;
-  EXPECT_EQ(MessageOf(PrepareVm(arguments)), "--unverified: needs --restore");
+  VmArguments unverified = GoodArguments(scratch);
+  unverified.unverified = true;
+  VmArguments overridden = GoodArguments(scratch);
+  overridden.overrides = {"vsock.cid=5"};
+  const std::string refusal = "--unverified and --override need --restore";
+  EXPECT_EQ(MessageOf(PrepareVm(unverified)), refusal);
+  EXPECT_EQ(MessageOf(PrepareVm(overridden)), refusal);
 }
 
 TEST(PrepareVmTest, MemoryAndCpusAreBounded) {

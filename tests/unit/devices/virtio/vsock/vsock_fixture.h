@@ -22,7 +22,7 @@ class VsockFixture : public ::testing::Test {
   static constexpr uint32_t kBufferSize = 4096;
   // Guest memory that FakeQueue does not use, for payloads that nobody looks at.
   static constexpr uint64_t kRawBuffer = 8ULL << 20;
-  enum Queue : size_t { kReceive = 0, kTransmit = 1 };
+  enum Queue : size_t { kReceive = 0, kTransmit = 1, kEvent = 2 };
 
   struct Packet {
     vsock::PacketHeader header;

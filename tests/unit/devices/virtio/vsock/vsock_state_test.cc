@@ -28,7 +28,8 @@ class VsockStateTest : public VsockFixture {
     return VsockDevice::Create({.name = "vsock",
                                 .loop = loop_.get(),
                                 .services = {{kHostPort, &function_}},
-                                .host = &service_},
+                                .host = &service_,
+                                .new_cid = new_cid_},
                                state);
   }
 
@@ -69,7 +70,15 @@ class VsockStateTest : public VsockFixture {
     return header;
   }
 
+  // What the guest reads from the configuration.
+  [[nodiscard]] uint64_t Cid() {
+    uint64_t cid = 0;
+    device_->ReadConfig(0, MutableBytesOf(cid));
+    return cid;
+  }
+
   FakeVsockService function_;
+  std::optional<uint64_t> new_cid_;
 };
 
 TEST_F(VsockStateTest, DeviceSavesWhatItWasMadeOf) {
@@ -87,6 +96,61 @@ TEST_F(VsockStateTest, ReservedCidsAreRefused) {
   EXPECT_EQ(code(2), ErrorCode::kCorrupt);
   EXPECT_EQ(code(0xffff'ffff), ErrorCode::kCorrupt);
   EXPECT_EQ(code(1ULL << 32 | 3), ErrorCode::kCorrupt);
+}
+
+TEST_F(VsockStateTest, ReservedNewCidsAreRefused) {
+  new_cid_ = 2;
+  EXPECT_FALSE(MakeDevice(VsockState{}));
+}
+
+TEST_F(VsockStateTest, ANewLifeHasAnotherCidAndIsTold) {
+  driver_.Chain(kEvent).Writable(4).Submit();
+  new_cid_ = 77;
+
+  BeginLife();
+
+  const auto event = driver_.PopUsed(kEvent);
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->length, 4u);
+  EXPECT_EQ(driver_.Written(event->head, kEvent), std::vector<uint8_t>(4));  // A transport reset.
+  EXPECT_EQ(Cid(), 77u);
+  EXPECT_EQ(device_->Save(), VsockState{77});
+}
+
+TEST_F(VsockStateTest, TheCidStaysUntilTheGuestCanBeTold) {
+  new_cid_ = 77;
+  BeginLife();
+  GiveBuffers(8);
+  EXPECT_EQ(Cid(), 3u);
+  EXPECT_EQ(device_->Save(), VsockState{3});
+  Send(HeaderTo(kOtherPort, Op::kRequest));
+  EXPECT_EQ(Receive()->header.dst_cid, 3u);
+
+  driver_.Chain(kEvent).Writable(2).Submit();
+  driver_.Kick(kEvent);
+  EXPECT_EQ(driver_.PopUsed(kEvent)->length, 0u);
+  EXPECT_EQ(Cid(), 3u);
+  driver_.Chain(kEvent).Writable(8).Submit();
+  driver_.Kick(kEvent);
+
+  EXPECT_EQ(driver_.PopUsed(kEvent)->length, 4u);
+  EXPECT_EQ(Cid(), 77u);
+  EXPECT_TRUE(device_->Save().resets.empty());  // The guest has forgotten its connection.
+}
+
+TEST_F(VsockStateTest, ADriverThatStartsAgainFindsTheNewCid) {
+  new_cid_ = 77;
+  BeginLife();
+  driver_.Start();
+  EXPECT_EQ(Cid(), 77u);
+}
+
+TEST_F(VsockStateTest, WithoutANewCidNoEventIsSent) {
+  driver_.Chain(kEvent).Writable(4).Submit();
+  driver_.Kick(kEvent);
+  BeginLife();
+  EXPECT_FALSE(driver_.PopUsed(kEvent));
+  EXPECT_EQ(Cid(), 3u);
 }
 
 TEST_F(VsockStateTest, ConnectionToAServiceIsSavedWhole) {
