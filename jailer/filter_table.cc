@@ -64,6 +64,7 @@ constexpr FilterRule kTable[] = {
      "a page that cannot be had is never zeros",
      2,
      {{{2, kWhole, PROT_NONE}, {3, kInt, kReplace}}}},
+    {kPager, CALL(mincore), "whether a pager in another process fills any pages", 0, {}},
     {kIo, CALL(madvise), "the guest gives up a page", 1, {{{2, kInt, MADV_DONTNEED}}}},
     {kIo, CALL(madvise), "a new page stays out of core dumps", 1, {{{2, kInt, MADV_DONTDUMP}}}},
 

@@ -71,13 +71,16 @@ Jail::~Jail() {
   ::waitpid(process_, nullptr, 0);
 }
 
-Result<void> Jail::Enter(const std::vector<int>& keep, int parent) const {
+Result<void> Jail::Enter(std::vector<int> keep, int parent, const Before& before) const {
   const JailLayers& layers = options_.layers;
   // While it still may: in the jail there is no such file, and no permission.
   TRY(cgroup_->Join());
-  std::vector<int> kept = keep;
-  kept.push_back(parent);
-  TRY(CloseInherited(kept));
+  keep.push_back(parent);
+  if (before) {
+    const std::vector<int> more = TRY(before());
+    keep.insert(keep.end(), more.begin(), more.end());
+  }
+  TRY(CloseInherited(keep));
   ClearEnvironment();
   if (layers.limits) TRY(SetProcessLimits(options_.process));
   if (layers.user) TRY(BecomeUser(user_));
@@ -95,7 +98,8 @@ Result<void> Jail::Enter(const std::vector<int>& keep, int parent) const {
   return EndWithParent(parent);
 }
 
-Result<void> Jail::Start(const std::vector<int>& keep, const std::function<int()>& body) {
+Result<void> Jail::Start(const std::vector<int>& keep, const std::function<int()>& body,
+                         const Before& before) {
   const UniqueFd self = TRY(OpenProcess(::getpid()));
   signals_ = TRY(WatchSignals());
   UniqueFd own;
@@ -103,7 +107,7 @@ Result<void> Jail::Start(const std::vector<int>& keep, const std::function<int()
   process_ = ::fork();
   if (process_ < 0) return FailErrno("fork");
   if (process_ == 0) {
-    const Result<void> entered = Enter(keep, self.get());
+    const Result<void> entered = Enter(keep, self.get(), before);
     if (!entered) ReportAndExit(entered.error());
     ::_exit(body());
   }

@@ -66,7 +66,11 @@ class Jail {
   // Starts `body` in a process of its own, in the jail; its result is the exit status. All that it
   // needs of the host is open before; of the descriptors it finds 0, 1, 2 and `keep`. It begins
   // with the signals blocked that Wait() hands on.
-  Result<void> Start(const std::vector<int>& keep, const std::function<int()>& body);
+  // `before`, if it is not empty, is called in that process while it still has the host's files; it
+  // returns further descriptors to keep.
+  using Before = std::function<Result<std::vector<int>>()>;
+  Result<void> Start(const std::vector<int>& keep, const std::function<int()>& body,
+                     const Before& before = {});
   // Waits for the end of it; SIGINT, SIGTERM, SIGHUP and SIGUSR1 go to the process. Errors are the
   // supervisor's own.
   Result<JailEnd> Wait(const JailChannel& channel = {});
@@ -79,7 +83,7 @@ class Jail {
       : options_(std::move(options)), user_(user), record_(std::move(record)) {}
 
   // In the new process: everything but the filters, which are for threads.
-  [[nodiscard]] Result<void> Enter(const std::vector<int>& keep, int parent) const;
+  [[nodiscard]] Result<void> Enter(std::vector<int> keep, int parent, const Before& before) const;
 
   void ForwardSignals() const;
 

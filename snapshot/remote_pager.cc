@@ -18,13 +18,16 @@ namespace mayfly {
 Result<std::unique_ptr<RemotePager>> RemotePager::Create(GuestMemory* memory,
                                                          const Options& options) {
   Peer peer = TRY(WithContext(Connect(options), "pager"));
-  Userfaultfd uffd = TRY(Userfaultfd::Create());
+  Userfaultfd uffd = options.prepared != nullptr ? TRY(options.prepared->userfaultfd.Duplicate())
+                                                 : TRY(Userfaultfd::Create());
   PagedRegions regions = PagedRegions::Of(*memory);
   for (const PagedRegion& region : regions.regions()) {
     TRY(uffd.Register(region.host, region.size));
   }
   memory->SetFilledOnTouch();
-  StallWatch stall = TRY(StallWatch::Create(uffd.fd(), regions, options.deadline));
+  UniqueFd info = options.prepared != nullptr ? TRY(options.prepared->info.Duplicate())
+                                              : TRY(StallWatch::OpenInfo(uffd.fd()));
+  StallWatch stall(std::move(info), regions, options.deadline);
   PagerHandshake handshake;
   handshake.regions.assign(regions.regions().begin(), regions.regions().end());
   handshake.snapshot = options.snapshot;
@@ -34,7 +37,10 @@ Result<std::unique_ptr<RemotePager>> RemotePager::Create(GuestMemory* memory,
       std::move(regions), std::move(uffd), std::move(peer), std::move(stall), std::move(wake)));
   RemotePager* const self = pager.get();
   pager->thread_ =
-      Thread("pager-watch", [self, deadline = options.deadline] { self->Loop(deadline); });
+      Thread("pager-watch", [self, on_start = options.on_start, deadline = options.deadline] {
+        if (on_start) on_start();
+        self->Loop(deadline);
+      });
   return pager;
 }
 
@@ -43,12 +49,22 @@ RemotePager::~RemotePager() {
   thread_.Join();
 }
 
+Result<RemotePager::Prepared> RemotePager::Prepare(int device) {
+  Userfaultfd uffd = TRY(Userfaultfd::Create(Userfaultfd::Mode::kMissing, device));
+  UniqueFd info = TRY(StallWatch::OpenInfo(uffd.fd()));
+  return Prepared{std::move(uffd), std::move(info)};
+}
+
 Result<RemotePager::Peer> RemotePager::Connect(const Options& options) {
   Peer peer;
   if (options.path.empty()) {
     // Whoever made the pair is said to be the peer. The end of the process hangs up.
     peer.socket.Reset(::fcntl(options.socket, F_DUPFD_CLOEXEC, 0));
     if (!peer.socket.valid()) return FailErrno("duplicate the socket");
+    if (options.process >= 0) {
+      peer.process.Reset(::fcntl(options.process, F_DUPFD_CLOEXEC, 0));
+      if (!peer.process.valid()) return FailErrno("duplicate the pidfd");
+    }
     return peer;
   }
   peer.socket = TRY(ConnectToPager(options.path));
@@ -93,7 +109,9 @@ void RemotePager::Loop(std::chrono::milliseconds deadline) {
 
 Error RemotePager::LastWords() const {
   std::array<char, 512> words{};
-  const ssize_t size = ::recv(peer_.socket.get(), words.data(), words.size(), MSG_DONTWAIT);
+  pollfd said{peer_.socket.get(), POLLIN, 0};
+  const ssize_t size =
+      ::poll(&said, 1, 0) > 0 ? ::read(peer_.socket.get(), words.data(), words.size()) : 0;
   if (size <= 0) return {ErrorCode::kHost, "pager: it has died, or hung up"};
   std::string_view text(words.data(), static_cast<size_t>(size));
   text = text.substr(0, text.find('\n'));
@@ -103,8 +121,10 @@ Error RemotePager::LastWords() const {
 void RemotePager::RefuseAll() {
   for (const PagedRegion& region : regions_.regions()) {
     // In this order: who is woken looks again, and must find it forbidden. What fails here would
-    // leave a thread waiting, but not seeing anything.
-    ::mprotect(reinterpret_cast<void*>(region.host), region.size, PROT_NONE);
+    // leave a thread waiting, but not seeing anything. Mapped instead of protected, because that is
+    // what a jail's filter allows a pager.
+    ::mmap(reinterpret_cast<void*>(region.host), region.size, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     IgnoreFailure(uffd_.Wake(region.host, region.size));
   }
 }

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,12 +22,26 @@ namespace mayfly {
 // for zeros. The userfaultfd stays open here for that reason.
 class RemotePager final : public Pager {
  public:
+  // What a process needs for its half once it may open nothing any more.
+  struct Prepared {
+    Userfaultfd userfaultfd;  // Of the process's own memory, and open for as long as the pager is.
+    UniqueFd info;            // StallWatch::OpenInfo() of it.
+  };
+  // A connection to a pager.
+  struct Peer {
+    UniqueFd socket;
+    UniqueFd process;  // A pidfd; invalid if the process cannot be named from here.
+  };
+
   struct Options {
     std::string path;  // Of the socket that the process listens on; empty if it has `socket`.
     int socket = -1;   // Else the other end of the connection that the process has. Borrowed.
     // How long a fault may go unanswered.
     std::chrono::milliseconds deadline{2000};
-    std::string snapshot{};  // PagerHandshake::snapshot
+    std::string snapshot{};              // PagerHandshake::snapshot
+    int process = -1;                    // With `socket`: a pidfd of it, or -1. Borrowed.
+    const Prepared* prepared = nullptr;  // Null: all is opened.
+    std::function<void()> on_start{};    // Called first in the thread; may be empty.
   };
 
   // From now on the process fills every page of `memory` when anybody touches it.
@@ -35,12 +50,12 @@ class RemotePager final : public Pager {
 
   void Abandon() override;
 
- private:
-  struct Peer {
-    UniqueFd socket;
-    UniqueFd process;  // A pidfd; invalid if the process cannot be named from here.
-  };
+  // Connects to `options.path`, or duplicates `options.socket`.
+  static Result<Peer> Connect(const Options& options);
+  // In the process whose memory it will be.
+  static Result<Prepared> Prepare(int device);
 
+ private:
   RemotePager(PagedRegions regions, Userfaultfd uffd, Peer peer, StallWatch stall, EventFd wake)
       : regions_(std::move(regions)),
         uffd_(std::move(uffd)),
@@ -48,7 +63,6 @@ class RemotePager final : public Pager {
         stall_(std::move(stall)),
         wake_(std::move(wake)) {}
 
-  static Result<Peer> Connect(const Options& options);
   void Loop(std::chrono::milliseconds deadline);
   // What the process said before it hung up, or that it said nothing.
   [[nodiscard]] Error LastWords() const;

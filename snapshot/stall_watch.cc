@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,11 +23,15 @@ constexpr uint64_t kPiece = 64 << 20;
 
 Result<StallWatch> StallWatch::Create(int uffd, PagedRegions regions,
                                       std::chrono::milliseconds deadline) {
+  return StallWatch(TRY(OpenInfo(uffd)), std::move(regions), deadline);
+}
+
+Result<UniqueFd> StallWatch::OpenInfo(int uffd) {
   Result<UniqueFd> info = OpenFile(fmt::format("/proc/self/fdinfo/{}", uffd), O_RDONLY);
   if (!info) {
     return Fail(ErrorCode::kUnsupported, "a pager cannot be watched: " + info.error().message());
   }
-  return StallWatch(std::move(*info), std::move(regions), deadline);
+  return info;
 }
 
 std::chrono::milliseconds StallWatch::interval() const {
@@ -50,7 +55,9 @@ bool StallWatch::Stalled(Clock::time_point now) {
 // Linux, fs/userfaultfd.c: "total" counts the faults that wait, read or not.
 bool StallWatch::SomebodyWaits() const {
   std::array<char, 512> text{};
-  const ssize_t size = ::pread(info_.get(), text.data(), text.size(), 0);
+  iovec part{text.data(), text.size()};
+  // As everywhere that a jail's filter is to allow.
+  const ssize_t size = ::preadv2(info_.get(), &part, 1, 0, 0);
   if (size <= 0) return false;
   const std::string_view info(text.data(), static_cast<size_t>(size));
   constexpr std::string_view kTotal = "total:\t";

@@ -21,15 +21,17 @@ class StallWatch {
   // who waits.
   static Result<StallWatch> Create(int uffd, PagedRegions regions,
                                    std::chrono::milliseconds deadline);
+  // With what OpenInfo() has opened, for a process that may not open it any more.
+  StallWatch(UniqueFd info, PagedRegions regions, std::chrono::milliseconds deadline)
+      : info_(std::move(info)), regions_(std::move(regions)), deadline_(deadline) {}
+  // What the kernel says of `uffd`, for as long as that very descriptor is open.
+  static Result<UniqueFd> OpenInfo(int uffd);
 
   // To be called again after interval(). False if it cannot be known.
   [[nodiscard]] bool Stalled(Clock::time_point now);
   [[nodiscard]] std::chrono::milliseconds interval() const;
 
  private:
-  StallWatch(UniqueFd info, PagedRegions regions, std::chrono::milliseconds deadline)
-      : info_(std::move(info)), regions_(std::move(regions)), deadline_(deadline) {}
-
   [[nodiscard]] bool SomebodyWaits() const;
   // Pages that are there.
   [[nodiscard]] uint64_t Present();

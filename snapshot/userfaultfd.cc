@@ -90,6 +90,10 @@ Result<Userfaultfd> Userfaultfd::Adopt(UniqueFd fd) {
   return Userfaultfd(std::move(fd), Mode::kMissing);
 }
 
+Result<Userfaultfd> Userfaultfd::Duplicate() const {
+  return Userfaultfd(TRY(fd_.Duplicate()), mode_);
+}
+
 Result<void> Userfaultfd::Register(uint64_t start, uint64_t size) const {
   uffdio_register request{};
   request.range = {start, size};

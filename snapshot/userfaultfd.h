@@ -31,6 +31,9 @@ class Userfaultfd {
   // One that another process has created and registered. kInvalidArgument if it is something else.
   static Result<Userfaultfd> Adopt(UniqueFd fd);
 
+  // The same one once more.
+  [[nodiscard]] Result<Userfaultfd> Duplicate() const;
+
   // Pages of [start, start + size) that are not there are asked for from now on.
   [[nodiscard]] Result<void> Register(uint64_t start, uint64_t size) const;
   // Up to 64 faults that wait; none if there are none now.

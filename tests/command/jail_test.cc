@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "tests/command/command_fixture.h"
+#include "tests/support/child_process.h"
 
 namespace mayfly {
 namespace {
@@ -61,6 +62,44 @@ TEST_F(JailCommandTest, ACloneAnswersWithMappedMemory) {
 TEST_F(JailCommandTest, ACloneAnswersWithPagedMemory) {
   TakeSnapshot();
   ExpectAnswer(Jailed(Invoke("uffd")), "[2]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, ACloneAnswersWithAPagerOfItsOwn) {
+  TakeSnapshot();
+  std::vector<std::string> command = Invoke("uffd");
+  command.insert(command.end(), {"--pager", "auto"});
+  ExpectAnswer(Jailed(command), "[2]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, ACloneAnswersWithAPagerThatListens) {
+  TakeSnapshot();
+  const ChildProcess pager(
+      Command({"pager", PathFor("f.snap"), "--socket", PathFor("pager"), "--unverified"}));
+  while (!fs::exists(PathFor("pager"))) std::this_thread::yield();
+  std::vector<std::string> command = Invoke("uffd");
+  command.insert(command.end(), {"--pager", PathFor("pager"), "--seccomp", "log"});
+  ExpectAnswer(Jailed(command), "[2]");
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, AMachineWhosePagerDiesEndsWithItsError) {
+  TakeSnapshot();
+  ChildProcess pager(
+      Command({"pager", PathFor("f.snap"), "--socket", PathFor("pager"), "--unverified"}));
+  while (!fs::exists(PathFor("pager"))) std::this_thread::yield();
+  std::vector<std::string> command = Invoke("uffd");
+  command.insert(command.end(), {"--pager", PathFor("pager"), "--repeat", "1000000"});
+  std::thread loss([&] {
+    while (fs::is_empty(PathFor("run"))) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    pager.Signal(SIGKILL);
+  });
+  const ProgramResult result = Jailed(command);
+  loss.join();
+  EXPECT_EQ(result.status, 14) << result.err.substr(result.err.rfind("mayfly: "));
+  EXPECT_NE(result.err.find("pager: it has died, or hung up"), std::string::npos);
   ExpectNothingLeft();
 }
 

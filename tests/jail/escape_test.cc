@@ -11,6 +11,8 @@
 #include "jailer/seccomp.h"
 #include "tests/jail/escape_attempts.h"
 #include "tests/jail/in_jail.h"
+#include "vmm/zygote/zygote.h"
+#include "vmm/zygote/zygote_process.h"
 
 namespace mayfly {
 namespace {
@@ -85,6 +87,49 @@ TEST_P(EscapeTest, Fails) {
   // Refused, or ended for trying.
   const int expected = options.layers.seccomp ? 128 + SIGSYS : 0;
   EXPECT_EQ(end.status, expected);
+}
+
+// Makes its attempt in a clone, with the filter of a clone's first thread.
+class EscapingClone final : public CloneBody {
+ public:
+  EscapingClone(const EscapeAttempt& attempt, EscapeTarget target, bool filtered)
+      : attempt_(attempt), target_(target), filtered_(filtered) {}
+
+  Result<void> Prepare() override { return {}; }
+  Result<void> Run(int /*host*/, Packet /*request*/) override {
+    if (filtered_ && !ApplyFilter(ThreadKind::kSupervisor)) ::_exit(2);
+    ::_exit(attempt_.escapes(target_) ? 1 : 0);
+  }
+
+ private:
+  const EscapeAttempt& attempt_;
+  const EscapeTarget target_;
+  const bool filtered_;
+};
+
+TEST_P(EscapeTest, FailsInAZygotesClone) {
+  const auto& [attempt, variant] = GetParam();
+  auto sockets = MakePacketSockets();
+  ASSERT_TRUE(sockets);
+  const pid_t supervisor = ::fork();
+  if (supervisor == 0) {
+    sockets->first.Reset();
+    JailOptions options;
+    options.record_directory = records_.path();
+    options.layers = variant.layers;
+    EscapingClone body(attempt, target_, options.layers.seccomp);
+    ::_exit(Zygote::Run(std::move(options), {}, std::move(sockets->second), 0, &body) ? 0 : 1);
+  }
+  sockets->second.Reset();
+  ZygoteProcess zygote(std::move(sockets->first), supervisor);
+  ASSERT_TRUE(zygote.WaitReady());
+  const auto clone = zygote.MakeClone({PacketKind::kClone, 0, {}});
+  ASSERT_TRUE(clone);
+  const auto end = ReceivePacket(clone->get());
+  ASSERT_TRUE(end && *end);
+  EXPECT_EQ((*end)->head.kind, PacketKind::kEnd);
+  // As waitpid(2) has it: the signal, or the exit status above 8 bits.
+  EXPECT_EQ((*end)->head.values[0], variant.layers.seccomp ? SIGSYS : 0);
 }
 
 // That an attempt fails says something only if it works for whoever is not locked up.

@@ -165,7 +165,7 @@ int Confinement::Finish(int status) const {
 
 Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std::vector<int> keep,
                         const SupervisorTasks& tasks, LogSink* log,
-                        const std::function<int(Confinement&)>& body) {
+                        const std::function<int(Confinement&)>& body, const Jail::Before& before) {
   JailOptions options;
   if (!request.id.empty()) options.id = TRY(JailId::Parse(request.id));
   options.cgroup = LimitsFor(request, size);
@@ -180,10 +180,13 @@ Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std
 
   const auto jail = TRY(Jail::Create(std::move(options)));
   const int supervisor = theirs.get();
-  TRY(jail->Start(keep, [&]() -> int {
-    const auto confinement = Confinement::Create(supervisor, request.log, log);
-    return confinement ? body(**confinement) : ReportError(confinement.error());
-  }));
+  TRY(jail->Start(
+      keep,
+      [&]() -> int {
+        const auto confinement = Confinement::Create(supervisor, request.log, log);
+        return confinement ? body(**confinement) : ReportError(confinement.error());
+      },
+      before));
   theirs.Reset();
   Receiver receiver(tasks, log);
   const JailEnd end =

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/result.h"
+#include "jailer/jail.h"
 #include "jailer/seccomp.h"
 #include "vmm/cli/jail_request.h"
 #include "vmm/cli/metrics_file.h"
@@ -59,9 +60,11 @@ struct MachineSize {
 };
 
 // Runs `body` in a jail, and waits for it: returns the command's exit status. Of the descriptors
-// only `keep` are there for it. Whatever it needs of the host is open before.
+// only `keep` are there for it, and those of `before`: see Jail::Start(). Whatever it needs of the
+// host is open before.
 Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std::vector<int> keep,
                         const SupervisorTasks& tasks, LogSink* log,
-                        const std::function<int(Confinement&)>& body);
+                        const std::function<int(Confinement&)>& body,
+                        const Jail::Before& before = {});
 
 }  // namespace mayfly

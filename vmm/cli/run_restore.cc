@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -40,10 +41,6 @@ class RestoreRun {
   // The supervisor's half: opens what is not open yet.
   Result<int> RunJailed() {
     MemoryOptions& memory = restore_->memory;
-    if (memory.remote != nullptr) {
-      return Fail(ErrorCode::kUnsupported,
-                  "--pager: what watches over a pager in another process cannot be jailed");
-    }
     FunctionCloneConfig& config = restore_->config;
     std::vector<int> keep = restore_->image->layers().fds();
     keep.push_back(restore_->image->digests_fd());
@@ -51,6 +48,8 @@ class RestoreRun {
     memory = TRY(WithContext(SettleStamps(*restore_->image, memory), options_.directory));
     TRY(OpenForJail(&config.jail.kvm, &config.nets, &keep));
     UniqueFd userfaultfd;
+    RemotePager::Peer pager;
+    if (memory.remote != nullptr) pager = TRY(WithContext(ConnectToPager(&keep), "pager"));
     if (memory.way == MemoryWay::kUffd) {
       userfaultfd = TRY(OpenFile("/dev/userfaultfd", O_RDWR));
       memory.pager.userfaultfd = userfaultfd.get();
@@ -59,11 +58,35 @@ class RestoreRun {
     const SupervisorTasks tasks{options_.metrics, options_.record ? options_.directory : ""};
     const MachineSize size{restore_->state.memory_bytes,
                            static_cast<uint32_t>(restore_->state.vcpus.size())};
-    return RunConfined(options_.jail, size, std::move(keep), tasks, &log_,
-                       [this](Confinement& confinement) {
-                         const Result<int> status = RunIn(confinement);
-                         return status ? *status : ReportError(status.error());
-                       });
+    return RunConfined(
+        options_.jail, size, std::move(keep), tasks, &log_,
+        [this](Confinement& confinement) {
+          const Result<int> status = RunIn(confinement);
+          return status ? *status : ReportError(status.error());
+        },
+        [this]() -> Result<std::vector<int>> {
+          if (restore_->memory.remote == nullptr) return std::vector<int>{};
+          return PrepareForPager();
+        });
+  }
+
+  // From here on the pager is a connection.
+  Result<RemotePager::Peer> ConnectToPager(std::vector<int>* keep) {
+    RemotePager::Options& remote = restore_->remote;
+    RemotePager::Peer peer = TRY(RemotePager::Connect(remote));
+    remote.path.clear();
+    remote.socket = peer.socket.get();
+    remote.process = peer.process.get();
+    keep->push_back(remote.socket);
+    if (remote.process >= 0) keep->push_back(remote.process);
+    return peer;
+  }
+
+  // In the machine's process, whose memory it is about.
+  Result<std::vector<int>> PrepareForPager() {
+    prepared_ = TRY(RemotePager::Prepare(restore_->memory.pager.userfaultfd));
+    restore_->remote.prepared = &*prepared_;
+    return std::vector{prepared_->userfaultfd.fd(), prepared_->info.get()};
   }
 
   // The machine's half.
@@ -72,6 +95,7 @@ class RestoreRun {
     config.jail.threads = confinement.hooks();
     config.jail.lock_down = confinement.lock_down();
     restore_->memory.pager.on_start = config.jail.threads.pager;
+    restore_->remote.on_start = config.jail.threads.pager;
     Interruption interruption;
     MetricsFile metrics(options_.metrics, &log_, confinement.metrics_writer());
     const auto signals = TRY(SignalWatcher::Create(
@@ -101,7 +125,8 @@ class RestoreRun {
   StderrLog log_{LogLevel::kWarning};
   FunctionDriver driver_{options_.invoke};
   Clock::time_point start_{};
-  std::unique_ptr<FunctionRestore> restore_;
+  std::optional<RemotePager::Prepared> prepared_;
+  std::unique_ptr<FunctionRestore> restore_;  // Borrows from the one above.
 };
 
 }  // namespace
