@@ -85,6 +85,12 @@ TEST_F(ApiZygoteTest, AJailedCloneAnswers) {
   EXPECT_EQ(mayfly_zygote_close(zygote), MAYFLY_OK);
 }
 
+TEST_F(ApiZygoteTest, TheCommandIsFoundBesideTheProgram) {
+  mayfly_zygote* zygote = nullptr;
+  EXPECT_EQ(mayfly_zygote_start(snapshot_, nullptr, &zygote), MAYFLY_OK) << ErrorOf(snapshot_);
+  EXPECT_EQ(mayfly_zygote_close(zygote), MAYFLY_OK);
+}
+
 TEST_F(ApiZygoteTest, ClonesThatWaitAheadAnswerLikeOthers) {
   mayfly_zygote* const zygote = Start(2);
   std::vector<mayfly_function*> functions;

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <system_error>
+
 #include "vmm/capi/arguments.h"
 #include "vmm/capi/entry.h"
 #include "vmm/capi/snapshot_object.h"
@@ -17,10 +20,16 @@ namespace {
 std::string InstalledCommand() {
   Dl_info self{};
   if (::dladdr(reinterpret_cast<const void*>(&mayfly_zygote_start), &self) != 0) {
-    const std::string file = self.dli_fname;
+    std::string file = self.dli_fname;
+    // A program's own name is as it was typed: from there, a command of the working directory's
+    // would be started.
+    if (!file.starts_with('/')) {
+      std::error_code none;
+      file = std::filesystem::read_symlink("/proc/self/exe", none);
+    }
     for (const char* from : {MAYFLY_COMMAND_FROM_LIBRARY, "../bin/mayfly"}) {
       const std::string command = file.substr(0, file.rfind('/') + 1) + from;
-      if (::access(command.c_str(), X_OK) == 0) return command;
+      if (file.starts_with('/') && ::access(command.c_str(), X_OK) == 0) return command;
     }
   }
   return MAYFLY_COMMAND;
