@@ -69,7 +69,8 @@ class ClonesTest : public MachineFixture {
     return description;
   }
 
-  [[nodiscard]] Result<std::unique_ptr<FunctionMachine>> Clone() const {
+  [[nodiscard]] Result<std::unique_ptr<FunctionMachine>> Clone(
+      const std::optional<std::array<uint8_t, 64>>& entropy = std::nullopt) const {
     Snapshot snapshot = TRY(Snapshot::Open(PathFor("snap")));
     MemoryOptions options{MemoryWay::kMap};
     options.unverified = true;
@@ -78,6 +79,7 @@ class ClonesTest : public MachineFixture {
     config.description = Description();
     config.image_name = "image";
     config.image = TRY(OpenFile(PathFor("image"), O_RDONLY));
+    config.entropy = entropy;
     return FunctionMachine::Restore(std::move(config), snapshot.TakeState(), std::move(memory), {},
                                     nullptr);
   }
@@ -174,6 +176,16 @@ TEST_F(ClonesTest, ACloneIsSavedOverItsSnapshotAndItsClonesAnswer) {
   std::filesystem::rename(PathFor("snap"), PathFor("base"));
   std::filesystem::rename(PathFor("flat"), PathFor("snap"));
   RestoreAndAsk(0, 3);
+}
+
+TEST_F(ClonesTest, EntropyCanBeOverridden) {
+  std::array<uint8_t, 64> entropy{};
+  entropy.fill(0x5a);
+  const auto clone = Clone(entropy);
+  ASSERT_TRUE(clone) << clone.error().message();
+  const std::string answer = Ask(**clone, "identity");
+  ASSERT_EQ(answer.size(), sizeof(Identity)) << answer;
+  EXPECT_EQ(LoadLe<Identity>(AsBytes(answer)).entropy, entropy);
 }
 
 }  // namespace

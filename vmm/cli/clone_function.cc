@@ -50,6 +50,9 @@ Result<FunctionCloneConfig> ConfigOf(const RestoreOptions& options, const Manife
   if (options.nets.empty()) {
     for (const Manifest::Net& net : manifest.nets) config.nets.emplace_back().tap = net.tap;
   }
+  TRY(OverrideMacs(options.overrides, &config.nets));
+  config.generation = options.overrides.generation;
+  config.entropy = options.overrides.entropy;
   if (options.console) config.console_output = STDERR_FILENO;
   return config;
 }

@@ -70,6 +70,7 @@ void AddInvokeCommand(CLI::App& app, InvokeArguments& arguments) {
   command->add_option("--net", arguments.nets, "What takes the place of a network device's tap")
       ->type_name("tap=NAME[,KEY=VALUE...]")
       ->allow_extra_args(false);
+  AddOverrideOption(*command, arguments.overrides);
   command->add_option("--image", arguments.image, "The function's image, if it was moved")
       ->type_name("NAME.mfn");
   command->add_flag("--record", arguments.record,
@@ -118,6 +119,11 @@ Result<RestoreOptions> PrepareInvoke(const InvokeArguments& arguments) {
   options.image = arguments.image;
   options.nets = TRY(ParseNets(arguments.nets));
   TRY(CheckNets(options.nets));
+  options.overrides = TRY(ParseOverrides(arguments.overrides));
+  if (options.overrides.cid) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "--override: vsock.cid: not for a function, whose sockets lead only to mayfly");
+  }
   options.metrics = arguments.metrics;
   if (!options.metrics.empty()) TRY(MetricsFile::CheckPath(options.metrics));
   options.jail = TRY(PrepareJail(arguments.jail));

@@ -21,6 +21,7 @@ struct InvokeArguments {
   std::string timeout;
   std::string image;
   std::vector<std::string> nets;
+  std::vector<std::string> overrides;
   std::string metrics;
   std::string pager;
   std::string pager_timeout = "2s";

@@ -69,6 +69,7 @@ struct RestoreOptions {
   uint32_t pager_timeout_ms = 2000;  // For one page of its.
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
+  OverrideOptions overrides{};
   JailRequest jail;
 };
 

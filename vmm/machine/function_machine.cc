@@ -133,6 +133,7 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
   machine.vsock = VsockConfig{VsockConfig::kDefaultGuestCid, "", &self->channel_};
   machine.rng = true;
   machine.serial_output = config.console_output;
+  machine.generation = config.generation;
   HandOver(config.jail, &machine);
   MachineBuilder builder(std::move(machine), log);
   auto restored =
@@ -140,6 +141,7 @@ Result<std::unique_ptr<FunctionMachine>> FunctionMachine::Restore(
                        : std::move(builder).Restore(std::move(state), std::move(memory)));
   TRY(self->Adopt(std::move(restored), config.jail.threads.filtered()));
   RestorePage life = TRY(NewLife());
+  if (config.entropy) life.entropy = *config.entropy;
   if (!self->addresses_.empty()) {
     life.flags |= RestorePage::kAwaitRestoreFrame;
     TRY(self->channel_.Send(control::FrameType::kRestore, 0,

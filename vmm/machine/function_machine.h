@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/event_fd.h"
@@ -48,6 +50,9 @@ struct FunctionCloneConfig {
   std::vector<InterfaceAddress> addresses;
   // If it is set, what the clone is made in, filled with its memory.
   std::unique_ptr<Shell> shell;
+  // Nothing: random ones.
+  std::optional<GenerationGuid> generation{};
+  std::optional<std::array<uint8_t, 64>> entropy{};  // Of the restore page; for tests.
   FunctionJail jail{};
 };
 

@@ -93,5 +93,13 @@ TEST(ParseFillMemoryTest, EveryWayHasAName) {
   EXPECT_EQ(CodeOf(ParseFillMemory("")), ErrorCode::kInvalidArgument);
 }
 
+TEST(PrepareInvokeTest, OverridesAreThoseOfAFunction) {
+  InvokeArguments arguments = GoodArguments();
+  arguments.overrides = {"net0.mac=02:00:00:00:00:07"};
+  EXPECT_EQ(PrepareInvoke(arguments)->overrides.macs.at(0), (MacAddress{2, 0, 0, 0, 0, 7}));
+  arguments.overrides = {"vsock.cid=5"};
+  EXPECT_TRUE(Mentions(MessageOf(PrepareInvoke(arguments)), "vsock.cid: not for a function"));
+}
+
 }  // namespace
 }  // namespace mayfly
