@@ -10,7 +10,8 @@
 //   init                                                VMM
 //   (kSnapshot frame: freezes the handler, cleans up)
 //   generation = page.generation
-//   do out(kDoorbellPort, kDoorbellReady)         ->    stops every vCPU and takes the snapshot
+//   for each run of unused pages: *discard = run  ->    gives the memory back
+//   do *doorbell = kDoorbellReady                 ->    stops every vCPU and takes the snapshot
 //   while (page.generation == generation)         <-    in each life: fills the page, lets it run
 //   reseeds, sets the clock, thaws the handler
 namespace mayfly {
@@ -18,12 +19,25 @@ namespace mayfly {
 // One page of reserved guest-physical memory. Init reads it through /dev/mem.
 inline constexpr uint64_t kRestorePageAddress = 0xde000;
 
-// A 32-bit write to this port of kDoorbellReady: everything is ready for a snapshot.
+// The doorbell's registers are written only. Both are at the physical address, the first is at the
+// port as well. Init uses the address: by the task state segment a process may use a port, and
+// QEMU's emulation does not take that of a machine that was restored (its type is busy, as on
+// hardware).
+inline constexpr uint64_t kDoorbellAddress = 0xcffff000;
 inline constexpr uint16_t kDoorbellPort = 0x610;
+
+// The first register, of 32 bits. Ready: the guest stands where it wants to be snapshotted.
+inline constexpr uint32_t kDoorbellRing = 0;
 inline constexpr uint32_t kDoorbellReady = 1;
 // Any other value is a mark, for measurements: the VMM notes when it came.
 inline constexpr uint32_t kDoorbellBegun = 2;
 inline constexpr uint32_t kDoorbellDone = 3;
+
+// The second register, of 64 bits: nobody needs what is in a run of pages, whose first page's
+// number is in the lower half and whose length in pages in the upper one. They read as zeros when
+// the write is done. A run of more pages than the most is left alone.
+inline constexpr uint32_t kDoorbellDiscard = 8;
+inline constexpr uint32_t kDoorbellMostPages = (64 << 20) / 4096;
 
 // The page's beginning; the rest is zero. Little-endian. The VMM writes it while no vCPU runs, so
 // the guest never sees half of it.

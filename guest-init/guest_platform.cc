@@ -55,7 +55,7 @@ Result<void> GuestPlatform::PrepareSnapshot() {
   TRY(cgroup_->Freeze(kFreezeLimit));
   if (!snapshot_point_) snapshot_point_ = TRY(SnapshotPoint::Create());
   TRY(PopulateInit());
-  return DropUnusedMemory();
+  return snapshot_point_->DropUnusedMemory();
 }
 
 Result<Platform::Life> GuestPlatform::PassSnapshotPoint() { return snapshot_point_->Pass(); }

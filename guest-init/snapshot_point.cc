@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/random.h>
-#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
@@ -13,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "base/file.h"
@@ -23,7 +23,6 @@ namespace mayfly::init {
 namespace {
 
 constexpr size_t kPageSize = 4096;
-constexpr size_t kDoorbellSize = sizeof(uint32_t);
 // How long the kernel's own threads get to send what was written to sockets. Init has a real-time
 // priority, so they run when it sleeps.
 constexpr timespec kSettle{.tv_sec = 0, .tv_nsec = 2'000'000};
@@ -42,10 +41,34 @@ constexpr uint64_t kFreePart = 20;
 // Small enough that what others take meanwhile shows in time.
 constexpr uint64_t kStep = 32 << 20;
 
+// An entry of /proc/self/pagemap: whether the page is there, and its number in physical memory.
+constexpr uint64_t kPagePresent = 1ULL << 63;
+constexpr uint64_t kPageNumber = (1ULL << 55) - 1;
+
+// A run that is shorter costs more by being told than by being zero.
+constexpr uint32_t kLeastRun = 16;
+
+// Adds the numbers that the pages of `mapping` have in physical memory.
+Result<void> AddPages(int pagemap, const Mapping& mapping, std::vector<uint32_t>& numbers) {
+  std::array<uint64_t, kPageSize / sizeof(uint64_t)> entries{};
+  const uint64_t first = reinterpret_cast<uint64_t>(mapping.data()) / kPageSize;
+  const uint64_t count = mapping.size() / kPageSize;
+  for (uint64_t at = 0; at < count; at += entries.size()) {
+    const auto part = std::span(entries).first(std::min<uint64_t>(entries.size(), count - at));
+    TRY(ReadExactAt(pagemap, {reinterpret_cast<uint8_t*>(part.data()), part.size_bytes()},
+                    (first + at) * sizeof(uint64_t), "pagemap"));
+    for (const uint64_t entry : part) {
+      if ((entry & kPagePresent) != 0)
+        numbers.push_back(static_cast<uint32_t>(entry & kPageNumber));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<SnapshotPoint> SnapshotPoint::Create() {
-  const UniqueFd memory = TRY(OpenFile("/dev/mem", O_RDONLY));
+  const UniqueFd memory = TRY(OpenFile("/dev/mem", O_RDWR));
   Mapping page = TRY(WithContext(
       Mapping::File(memory.get(), kRestorePageAddress, kPageSize, PROT_READ, MAP_SHARED),
       "restore page"));
@@ -54,17 +77,20 @@ Result<SnapshotPoint> SnapshotPoint::Create() {
   if (contents.magic != RestorePage::kMagic || contents.version != RestorePage::kVersion) {
     return Fail(ErrorCode::kUnsupported, "the VMM has no restore page that this mayfly-init knows");
   }
-  if (::ioperm(kDoorbellPort, kDoorbellSize, 1) != 0) return FailErrno("ioperm");
+  Mapping doorbell = TRY(
+      WithContext(Mapping::File(memory.get(), kDoorbellAddress, kPageSize, PROT_WRITE, MAP_SHARED),
+                  "doorbell"));
   UniqueFd random = TRY(OpenFile("/dev/urandom", O_RDWR));
-  return SnapshotPoint(std::move(page), std::move(random));
+  return SnapshotPoint(std::move(page), std::move(doorbell), std::move(random));
 }
 
 Result<Platform::Life> SnapshotPoint::Pass() const {
   ::nanosleep(&kSettle, nullptr);
   const auto* const page = reinterpret_cast<const volatile RestorePage*>(page_.data());
+  auto* const doorbell = reinterpret_cast<volatile uint32_t*>(doorbell_.data() + kDoorbellRing);
   const uint64_t generation = page->generation;
   do {
-    ::outl(kDoorbellReady, kDoorbellPort);
+    *doorbell = kDoorbellReady;
   } while (page->generation == generation);
   // The VMM has filled the page while this processor did not run: only the compiler could read
   // something old.
@@ -84,7 +110,25 @@ Result<void> SnapshotPoint::Reseed(const RestorePage& page) const {
   return {};
 }
 
-Result<void> DropUnusedMemory() {
+Result<void> SnapshotPoint::Discard(const std::vector<Mapping>& unused) const {
+  const UniqueFd pagemap = TRY(OpenFile("/proc/self/pagemap", O_RDONLY));
+  std::vector<uint32_t> numbers;
+  for (const Mapping& mapping : unused) TRY(AddPages(pagemap.get(), mapping, numbers));
+  std::ranges::sort(numbers);
+  auto* const discard = reinterpret_cast<volatile uint64_t*>(doorbell_.data() + kDoorbellDiscard);
+  for (size_t at = 0; at < numbers.size();) {
+    size_t end = at + 1;
+    while (end < numbers.size() && end - at < kDoorbellMostPages &&
+           numbers[end] == numbers[end - 1] + 1) {
+      ++end;
+    }
+    if (end - at >= kLeastRun) *discard = uint64_t{end - at} << 32 | numbers[at];
+    at = end;
+  }
+  return {};
+}
+
+Result<void> SnapshotPoint::DropUnusedMemory() const {
   ::sync();
   TRY(WriteText("/proc/sys/vm/drop_caches", "3"));
   std::vector<Mapping> held;
@@ -93,7 +137,7 @@ Result<void> DropUnusedMemory() {
     if (::sysinfo(&info) != 0) return FailErrno("sysinfo");
     const uint64_t free = uint64_t{info.freeram} * info.mem_unit;
     const uint64_t keep = std::max(kLeastFree, uint64_t{info.totalram} * info.mem_unit / kFreePart);
-    if (free < keep + kPageSize) return {};
+    if (free < keep + kPageSize) return Discard(held);
     const uint64_t step = std::min(free - keep, kStep) / kPageSize * kPageSize;
     Mapping mapping = TRY(Mapping::AnonymousHuge(static_cast<size_t>(step)));
     // The kernel makes it zero, and nobody writes to it before it is given back.

@@ -15,21 +15,25 @@ class SnapshotPoint {
   // Fails if the VMM has no restore page, or one of another version.
   static Result<SnapshotPoint> Create();
 
+  // Empties the caches of files and gives the memory that nobody uses back to the VMM, or makes it
+  // zero, nearly all of it: neither takes a place in a snapshot. Nothing else may run that needs
+  // much memory.
+  Result<void> DropUnusedMemory() const;
+
   // Rings the doorbell; returns in a life, with the kernel's random numbers reseeded and the clock
   // set. After an error no program may run any more: it could see what another life saw.
   Result<Platform::Life> Pass() const;
 
  private:
-  SnapshotPoint(Mapping page, UniqueFd random)
-      : page_(std::move(page)), random_(std::move(random)) {}
+  SnapshotPoint(Mapping page, Mapping doorbell, UniqueFd random)
+      : page_(std::move(page)), doorbell_(std::move(doorbell)), random_(std::move(random)) {}
+  // Tells the VMM of the pages of `unused`, which nobody touches any more.
+  [[nodiscard]] Result<void> Discard(const std::vector<Mapping>& unused) const;
   [[nodiscard]] Result<void> Reseed(const RestorePage& page) const;
 
   Mapping page_;
+  Mapping doorbell_;
   UniqueFd random_;
 };
-
-// Empties the caches of files and makes the memory that nobody uses zero, nearly all of it: what is
-// zero takes no place in a snapshot. Nothing else may run that needs much memory.
-Result<void> DropUnusedMemory();
 
 }  // namespace mayfly::init

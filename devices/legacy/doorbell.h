@@ -6,16 +6,22 @@
 
 namespace mayfly {
 
-// The port by which a guest says that it stands where it wants to be snapshotted: see
-// base/restore_page.h. Any vCPU thread.
+// By which a guest says that it stands where it wants to be snapshotted, and what memory it does
+// not need in the snapshot: see base/restore_page.h. Any vCPU thread.
 class Doorbell final : public BusDevice {
  public:
-  static constexpr uint64_t kSize = 4;
+  static constexpr uint64_t kPortSize = 4;
+  static constexpr uint64_t kSize = 16;
 
-  // `rung` is called for kDoorbellReady and `marked` for any other value, on the vCPU's thread,
-  // before its write returns. Before the vCPUs run.
+  // Called on the vCPU's thread, before its write returns: `rung` for kDoorbellReady and `marked`
+  // for any other value, `discarded` with a page and kDoorbellMostPages at most. Before the vCPUs
+  // run.
   void OnRung(std::function<void()> rung) { rung_ = std::move(rung); }
   void OnMark(std::function<void(uint32_t)> marked) { marked_ = std::move(marked); }
+
+  void OnDiscard(std::function<void(uint32_t page, uint32_t count)> discarded) {
+    discarded_ = std::move(discarded);
+  }
 
   void Read(uint64_t offset, std::span<uint8_t> bytes) override;
   void Write(uint64_t offset, std::span<const uint8_t> bytes) override;
@@ -23,6 +29,7 @@ class Doorbell final : public BusDevice {
  private:
   std::function<void()> rung_;
   std::function<void(uint32_t)> marked_;
+  std::function<void(uint32_t, uint32_t)> discarded_;
 };
 
 }  // namespace mayfly

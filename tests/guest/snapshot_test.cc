@@ -103,6 +103,19 @@ TEST_F(SnapshotGuestTest, AFlattenedCopyAnswersAndIsRecorded) {
   ExpectEcho("recorded", {"--memory", "uffd"});
 }
 
+TEST_F(SnapshotGuestTest, LaterLivesAreSavedAsLayers) {
+  Save("echo-c");
+  for (const std::string name : {"second", "third"}) {
+    const std::string layer = PathFor(name);
+    const ProgramResult saved =
+        Mayfly({"snapshot", snapshot_, "-o", layer, "--warm", "1", "--timeout", "30s"});
+    ASSERT_EQ(saved.status, 0) << saved.err;
+    snapshot_ = layer;
+    ExpectEcho(name, {"--memory", "map"});
+    ExpectEcho(name, {"--memory", "uffd"});
+  }
+}
+
 // What the guest has made of its memory, and not what it has ever touched, takes place on disk.
 TEST_F(SnapshotGuestTest, TheFileIsHardlyLargerThanThePagesThatAreNotZero) {
   Save("echo-c", {"--memory", "256M"});

@@ -52,6 +52,29 @@ TEST_F(SnapshotTest, StateSurvivesItsFile) {
   EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
 }
 
+// The guest rings by the doorbell's address, and has given memory back before.
+class SpareMemoryTest : public SnapshotDirectoryTest,
+                        public testing::WithParamInterface<MemoryWay> {
+ protected:
+  SpareMemoryTest() : SnapshotDirectoryTest("2 1 1") {}
+};
+
+TEST_P(SpareMemoryTest, IsZeroInEachLifeAndTakesNoPlace) {
+  constexpr uint64_t kBlock = 2 << 20;
+  constexpr GuestAddress kSpare{24 * kBlock};
+  RestoreFrom({GetParam()});
+  GoToDoorbell();
+  EXPECT_TRUE(machine_->memory().IsZero(kSpare, kBlock));
+  EXPECT_FALSE(machine_->memory().IsZero(kSpare + kBlock, kBlock));
+  BeginLife();
+  machine_->Resume();
+  EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
+  EXPECT_EQ(output(), "life 0000000000000001\nlife 0000000000000002\nPASSED\n");
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, SpareMemoryTest,
+                         testing::Values(MemoryWay::kMap, MemoryWay::kUffd, MemoryWay::kEager));
+
 TEST_F(SnapshotDirectoryTest, RestoresByMapping) {
   RestoreFrom({MemoryWay::kMap});
   ExpectALife();

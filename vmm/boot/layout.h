@@ -7,11 +7,11 @@
 
 // Where things stand in the guest's physical address space.
 //
-//   0x0000_0500  GDT                        0xd000_0000  virtio-mmio, 4 KiB each
-//   0x0000_6000  PVH start information      0xfec0_0000  IOAPIC
-//   0x0000_7000  zero page (boot_params)    0xfee0_0000  local APICs
-//   0x0000_9000  page tables                0xfffb_d000  3 pages for KVM (Intel real mode)
-//   0x0002_0000  command line
+//   0x0000_0500  GDT                        0xcfff_f000  doorbell
+//   0x0000_6000  PVH start information      0xd000_0000  virtio-mmio, 4 KiB each
+//   0x0000_7000  zero page (boot_params)    0xfec0_0000  IOAPIC
+//   0x0000_9000  page tables                0xfee0_0000  local APICs
+//   0x0002_0000  command line               0xfffb_d000  3 pages for KVM (Intel real mode)
 //   0x0009_fc00  end of low RAM for the kernel
 //   0x000d_e000  restore page
 //   0x000d_f100  generation id
@@ -33,6 +33,7 @@ inline constexpr GuestAddress kRestorePage{kRestorePageAddress};
 inline constexpr GuestAddress kAcpi{0xe0000};
 inline constexpr GuestAddress kHighRam{0x100000};
 
+inline constexpr uint64_t kDoorbell = kDoorbellAddress;
 inline constexpr uint64_t kVirtioMmio = 0xd0000000;
 inline constexpr uint64_t kVirtioMmioStride = 0x1000;
 inline constexpr uint64_t kIoapic = 0xfec00000;

@@ -70,6 +70,11 @@ void Machine::OnDoorbell(std::function<void()> rung) {
     for (const auto& vcpu : parts_.threads->vcpus()) vcpu->RequestPause();
     rung();
   });
+  parts_.doorbell->OnDiscard([this](uint32_t page, uint32_t count) {
+    constexpr uint64_t kPage = GuestMemory::kPageSize;
+    // What is no RAM, or cannot be given back, only takes its place in the snapshot.
+    static_cast<void>(parts_.memory->Discard(GuestAddress{page * kPage}, count * kPage));
+  });
 }
 
 Result<void> Machine::SetRestorePage(const RestorePage& page) {

@@ -98,7 +98,8 @@ class Machine {
   [[nodiscard]] const GuestMemory& memory() const { return *parts_.memory; }
 
   // Has `rung` called, on a vCPU's thread, when the guest says that it is ready for a snapshot. By
-  // then every vCPU has been told to pause: Pause() waits for that. Before Resume().
+  // then every vCPU has been told to pause: Pause() waits for that. From now on the memory that the
+  // guest says it does not need is given back, too. Before Resume().
   void OnDoorbell(std::function<void()> rung);
   // Has `marked` called, on a vCPU's thread, for each mark of the guest's. Before Resume().
   void OnMark(std::function<void(uint32_t)> marked) { parts_.doorbell->OnMark(std::move(marked)); }

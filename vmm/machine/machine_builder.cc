@@ -252,7 +252,8 @@ Result<void> MachineBuilder::AddLegacyDevices() {
   parts_.i8042 = std::make_unique<I8042Reset>(parts_.power.get());
   TRY(parts_.pio->Insert(layout::kI8042Port, I8042Reset::kSize, parts_.i8042.get()));
   parts_.doorbell = std::make_unique<Doorbell>();
-  TRY(parts_.pio->Insert(kDoorbellPort, Doorbell::kSize, parts_.doorbell.get()));
+  TRY(parts_.pio->Insert(kDoorbellPort, Doorbell::kPortSize, parts_.doorbell.get()));
+  TRY(parts_.mmio->Insert(layout::kDoorbell, Doorbell::kSize, parts_.doorbell.get()));
 
   parts_.routes = std::make_unique<IoapicRoutes>(parts_.vm.get(), log_);
   parts_.routes->Hold();

@@ -26,5 +26,8 @@ inline void Write8(BusDevice& device, uint64_t offset, uint8_t value) {
 inline void Write32(BusDevice& device, uint64_t offset, uint32_t value) {
   device.Write(offset, BytesOf(value));
 }
+inline void Write64(BusDevice& device, uint64_t offset, uint64_t value) {
+  device.Write(offset, BytesOf(value));
+}
 
 }  // namespace mayfly
