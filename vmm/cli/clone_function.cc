@@ -9,6 +9,7 @@
 #include "vmm/cli/net_config.h"
 #include "vmm/cli/snapshot_reports.h"
 #include "vmm/function/image.h"
+#include "vmm/machine/function_manifest.h"
 
 namespace mayfly {
 namespace {
@@ -16,21 +17,6 @@ namespace {
 constexpr std::string_view kOwnPager = "auto";
 
 // The function's image as the snapshot knew it, or why it is not.
-Result<FunctionImage> OpenImage(const Manifest& manifest, const std::string& elsewhere) {
-  if (!manifest.function || manifest.disks.size() != 1) {
-    return Fail(ErrorCode::kInvalidArgument, "not a function's snapshot");
-  }
-  FunctionImage image =
-      TRY(FunctionImage::Open(elsewhere.empty() ? manifest.disks[0].path : elsewhere));
-  if (image.layout().image_digest != manifest.function->image_digest) {
-    return Fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{}: its digest is {}, the snapshot was made with {}", image.path(),
-                    ToHex(image.layout().image_digest), ToHex(manifest.function->image_digest)));
-  }
-  return image;
-}
-
 Result<FunctionCloneConfig> ConfigOf(const RestoreOptions& options, const Manifest& manifest,
                                      const FunctionImage& image) {
   FunctionCloneConfig config;
@@ -73,7 +59,7 @@ MemoryWay WayOf(FillMemory memory) {
 Result<std::unique_ptr<FunctionRestore>> FunctionRestore::Open(const RestoreOptions& options) {
   Snapshot opened = TRY(Snapshot::Open(options.directory));
   const FunctionImage function =
-      TRY(WithContext(OpenImage(opened.manifest(), options.image), options.directory));
+      TRY(WithContext(ImageOf(opened.manifest(), options.image), options.directory));
   std::unique_ptr<FunctionRestore> self(new FunctionRestore(options.directory, std::move(opened)));
   self->config = TRY(ConfigOf(options, self->snapshot.manifest(), function));
   self->name = self->config.description.name;

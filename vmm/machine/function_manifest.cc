@@ -1,6 +1,7 @@
 #include "vmm/machine/function_manifest.h"
 
 #include <cpuid.h>
+#include <fmt/format.h>
 
 #include <array>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include "snapshot/snapshot_folder.h"
 
 namespace mayfly {
+
 std::string HostCpuName() {
   std::array<char, 49> name{};
   for (unsigned leaf = 0; leaf < 3; ++leaf) {
@@ -34,6 +36,21 @@ Result<Manifest> ManifestOfFunction(const FunctionImage& image,
   manifest.function = Manifest::Function{};
   manifest.function->image_digest = image.layout().image_digest;
   return manifest;
+}
+
+Result<FunctionImage> ImageOf(const Manifest& manifest, const std::string& elsewhere) {
+  if (!manifest.function || manifest.disks.size() != 1) {
+    return Fail(ErrorCode::kInvalidArgument, "not a function's snapshot");
+  }
+  FunctionImage image =
+      TRY(FunctionImage::Open(elsewhere.empty() ? manifest.disks[0].path : elsewhere));
+  if (image.layout().image_digest != manifest.function->image_digest) {
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        fmt::format("{}: its digest is {}, the snapshot was made with {}", image.path(),
+                    ToHex(image.layout().image_digest), ToHex(manifest.function->image_digest)));
+  }
+  return image;
 }
 
 }  // namespace mayfly

@@ -17,4 +17,9 @@ std::string HostCpuName();
 Result<Manifest> ManifestOfFunction(const FunctionImage& image,
                                     const std::vector<std::string>& taps);
 
+// The image of the function that the manifest's snapshot was made of: `elsewhere`, or if that is
+// empty the file that the manifest names. kInvalidArgument if the snapshot is none of a function,
+// or the image is another.
+Result<FunctionImage> ImageOf(const Manifest& manifest, const std::string& elsewhere);
+
 }  // namespace mayfly

@@ -3,26 +3,12 @@
 #include <fmt/format.h>
 
 #include "snapshot/fill_memory.h"
+#include "vmm/machine/function_manifest.h"
 
 namespace mayfly {
 namespace {
 
 // The function's image as the snapshot knew it, or why it is not.
-Result<FunctionImage> OpenImage(const Manifest& manifest, const std::string& elsewhere) {
-  if (!manifest.function || manifest.disks.size() != 1) {
-    return Fail(ErrorCode::kInvalidArgument, "not a function's snapshot");
-  }
-  FunctionImage image =
-      TRY(FunctionImage::Open(elsewhere.empty() ? manifest.disks[0].path : elsewhere));
-  if (image.layout().image_digest != manifest.function->image_digest) {
-    return Fail(
-        ErrorCode::kInvalidArgument,
-        fmt::format("{}: its digest is {}, the snapshot was made with {}", image.path(),
-                    ToHex(image.layout().image_digest), ToHex(manifest.function->image_digest)));
-  }
-  return image;
-}
-
 Result<std::unique_ptr<MemoryTemplate>> TemplateMemory(Snapshot& snapshot,
                                                        FunctionTemplate::Options& options) {
   std::unique_ptr<MemoryImage> image = snapshot.TakeMemory();
@@ -41,7 +27,7 @@ Result<std::unique_ptr<MemoryTemplate>> TemplateMemory(Snapshot& snapshot,
 Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::string& path,
                                                                  Options options) {
   Snapshot snapshot = TRY(Snapshot::Open(path));
-  FunctionImage image = TRY(WithContext(OpenImage(snapshot.manifest(), options.image), path));
+  FunctionImage image = TRY(WithContext(ImageOf(snapshot.manifest(), options.image), path));
   FunctionDescription description =
       TRY(ParseFunctionDescription(snapshot.manifest().function->description, path));
   const std::string digest = ToHex(snapshot.manifest_digest());
