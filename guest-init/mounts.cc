@@ -1,11 +1,15 @@
 #include "guest-init/mounts.h"
 
+#include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <string_view>
+
+#include "base/file.h"
+#include "guest-init/text_file.h"
 
 namespace mayfly::init {
 namespace {
@@ -92,6 +96,11 @@ Result<void> MountFunction(const std::string& device, uint64_t memory_bytes) {
                 "/work"));
   const std::string root = kFunctionRoot;
   TRY(Mount("proc", root + "/proc", "proc", kPlain | MS_NOEXEC, "hidepid=2"));
+  constexpr const char* kKernelsBootId = "/proc/sys/kernel/random/boot_id";
+  const UniqueFd boot_id = TRY(OpenFile(kBootId, O_WRONLY | O_CREAT | O_TRUNC, 0444));
+  const std::string kernels_boot_id = TRY(ReadText(kKernelsBootId));
+  TRY(WriteAll(boot_id.get(), AsBytes(kernels_boot_id), kBootId));
+  TRY(BindReadOnly(kBootId, root + kKernelsBootId));
   TRY(Mount("sysfs", root + "/sys", "sysfs", kPlain | MS_NOEXEC | MS_RDONLY));
   TRY(Mount("tmpfs", root + "/dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=65536"));
   TRY(FillDev(root + "/dev"));

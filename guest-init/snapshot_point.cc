@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "guest-init/mounts.h"
 #include "guest-init/system.h"
 #include "guest-init/text_file.h"
 
@@ -33,6 +34,9 @@ struct Entropy {
   int size;
   std::array<uint8_t, sizeof(RestorePage::entropy)> bytes;
 };
+
+// With the line's end.
+constexpr ssize_t kUuidText = 37;
 
 // What stays free, out of reach of the OOM killer and above the watermarks at which the kernel
 // begins to write to memory that it reclaims.
@@ -80,8 +84,11 @@ Result<SnapshotPoint> SnapshotPoint::Create() {
   Mapping doorbell = TRY(
       WithContext(Mapping::File(memory.get(), kDoorbellAddress, kPageSize, PROT_WRITE, MAP_SHARED),
                   "doorbell"));
-  UniqueFd random = TRY(OpenFile("/dev/urandom", O_RDWR));
-  return SnapshotPoint(std::move(page), std::move(doorbell), std::move(random));
+  Descriptors descriptors;
+  descriptors.random = TRY(OpenFile("/dev/urandom", O_RDWR));
+  descriptors.uuids = TRY(OpenFile("/proc/sys/kernel/random/uuid", O_RDONLY));
+  descriptors.boot_id = TRY(OpenFile(kBootId, O_WRONLY));
+  return SnapshotPoint(std::move(page), std::move(doorbell), std::move(descriptors));
 }
 
 Result<Platform::Life> SnapshotPoint::Pass() const {
@@ -98,6 +105,7 @@ Result<Platform::Life> SnapshotPoint::Pass() const {
   RestorePage contents{};
   std::memcpy(&contents, page_.data(), sizeof(contents));
   TRY(Reseed(contents));
+  TRY(RenewBootId());
   TRY(SetWallClock(contents.wall_clock_ns));
   return Platform::Life{.await_restore = (contents.flags & RestorePage::kAwaitRestoreFrame) != 0};
 }
@@ -105,8 +113,18 @@ Result<Platform::Life> SnapshotPoint::Pass() const {
 Result<void> SnapshotPoint::Reseed(const RestorePage& page) const {
   const Entropy entropy{
       .bits = 8 * sizeof(page.entropy), .size = sizeof(page.entropy), .bytes = page.entropy};
-  if (::ioctl(random_.get(), RNDADDENTROPY, &entropy) != 0) return FailErrno("add entropy");
-  if (::ioctl(random_.get(), RNDRESEEDCRNG) != 0) return FailErrno("reseed");
+  if (::ioctl(descriptors_.random.get(), RNDADDENTROPY, &entropy) != 0)
+    return FailErrno("add entropy");
+  if (::ioctl(descriptors_.random.get(), RNDRESEEDCRNG) != 0) return FailErrno("reseed");
+  return {};
+}
+
+Result<void> SnapshotPoint::RenewBootId() const {
+  std::array<uint8_t, kUuidText> text{};
+  TRY(ReadExactAt(descriptors_.uuids.get(), text, 0, "uuid"));
+  if (::pwrite(descriptors_.boot_id.get(), text.data(), text.size(), 0) != kUuidText) {
+    return FailErrno("write the boot id");
+  }
   return {};
 }
 

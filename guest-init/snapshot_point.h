@@ -8,7 +8,7 @@
 namespace mayfly::init {
 
 // Where snapshots of the machine are taken and each life of one begins. What the way into a life
-// needs is opened and mapped by Create(), because every restore waits for it: it is three system
+// needs is opened and mapped by Create(), because every restore waits for it: it is five system
 // calls long.
 class SnapshotPoint {
  public:
@@ -20,20 +20,29 @@ class SnapshotPoint {
   // much memory.
   Result<void> DropUnusedMemory() const;
 
-  // Rings the doorbell; returns in a life, with the kernel's random numbers reseeded and the clock
-  // set. After an error no program may run any more: it could see what another life saw.
+  // Rings the doorbell; returns in a life, with the kernel's random numbers reseeded, a boot id of
+  // its own and the clock set. After an error no program may run any more: it could see what
+  // another life saw.
   Result<Platform::Life> Pass() const;
 
  private:
-  SnapshotPoint(Mapping page, Mapping doorbell, UniqueFd random)
-      : page_(std::move(page)), doorbell_(std::move(doorbell)), random_(std::move(random)) {}
+  struct Descriptors {
+    UniqueFd random;
+    UniqueFd uuids;  // Has another whenever it is read.
+    UniqueFd boot_id;
+  };
+  SnapshotPoint(Mapping page, Mapping doorbell, Descriptors descriptors)
+      : page_(std::move(page)),
+        doorbell_(std::move(doorbell)),
+        descriptors_(std::move(descriptors)) {}
   // Tells the VMM of the pages of `unused`, which nobody touches any more.
   [[nodiscard]] Result<void> Discard(const std::vector<Mapping>& unused) const;
   [[nodiscard]] Result<void> Reseed(const RestorePage& page) const;
+  [[nodiscard]] Result<void> RenewBootId() const;
 
   Mapping page_;
   Mapping doorbell_;
-  UniqueFd random_;
+  Descriptors descriptors_;
 };
 
 }  // namespace mayfly::init

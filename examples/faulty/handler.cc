@@ -145,6 +145,14 @@ int Random(mayfly_answer* answer) {
   return Reply(answer, std::to_string(number));
 }
 
+int BootId(mayfly_answer* answer) {
+  std::array<char, 64> text{};
+  const int fd = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY);
+  const ssize_t size = ::read(fd, text.data(), text.size());
+  ::close(fd);
+  return size < 0 ? 1 : Reply(answer, {text.data(), static_cast<size_t>(size)});
+}
+
 // Which hook misbehaves, as an event before has asked: "hang-before-snapshot",
 // "fail-before-snapshot", "fail-after-restore".
 std::string faulty_hook;
@@ -177,13 +185,10 @@ extern "C" int mayfly_handler(const mayfly_event* event, mayfly_answer* answer) 
       {"forge-frame", &ForgeFrame},
   };
   const std::map<std::string_view, int (*)(mayfly_answer*)> answers{
-      {"fill-tmp", &FillTmp},
-      {"kill-init", &KillInit},
-      {"remount", &Remount},
-      {"double-answer", &DoubleAnswer},
-      {"leave-child", &LeaveChild},
-      {"random", &Random},
-      {"alarm", &Alarm},
+      {"fill-tmp", &FillTmp},       {"kill-init", &KillInit},
+      {"remount", &Remount},        {"double-answer", &DoubleAnswer},
+      {"leave-child", &LeaveChild}, {"random", &Random},
+      {"boot-id", &BootId},         {"alarm", &Alarm},
   };
   if (const auto found = endings.find(name); found != endings.end()) return found->second();
   if (const auto found = answers.find(name); found != answers.end()) return found->second(answer);

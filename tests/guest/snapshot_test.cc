@@ -79,6 +79,18 @@ TEST_F(SnapshotGuestTest, ClonesHaveRandomNumbersOfTheirOwn) {
   EXPECT_NE(first.out, second.out);
 }
 
+// Though the handler has asked for it before the snapshot, and Linux keeps it.
+TEST_F(SnapshotGuestTest, EachLifeHasABootIdOfItsOwn) {
+  Save("faulty", {"--warm", "1", "--event", "boot-id"});
+  const ProgramResult first = Invoke("boot-id", {"--repeat", "2"});
+  const ProgramResult second = Invoke("boot-id");
+  ASSERT_EQ(first.status, 0) << first.err;
+  ASSERT_EQ(second.status, 0) << second.err;
+  ASSERT_EQ(second.out.size(), 37u);
+  EXPECT_NE(first.out.substr(0, 37), second.out);
+  EXPECT_EQ(first.out.substr(0, 37), first.out.substr(37));
+}
+
 TEST_F(SnapshotGuestTest, ARecordedWorkingSetIsFilledAhead) {
   Save("echo-c");
   ExpectEcho("first", {"--memory", "uffd", "--record"});
