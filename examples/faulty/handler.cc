@@ -8,6 +8,7 @@
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <array>
@@ -145,6 +146,13 @@ int Random(mayfly_answer* answer) {
   return Reply(answer, std::to_string(number));
 }
 
+// Answers with its clock, in nanoseconds since 1970.
+int Clock(mayfly_answer* answer) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return Reply(answer, std::to_string(now.tv_sec * 1'000'000'000LL + now.tv_nsec));
+}
+
 int BootId(mayfly_answer* answer) {
   std::array<char, 64> text{};
   const int fd = ::open("/proc/sys/kernel/random/boot_id", O_RDONLY);
@@ -185,10 +193,15 @@ extern "C" int mayfly_handler(const mayfly_event* event, mayfly_answer* answer) 
       {"forge-frame", &ForgeFrame},
   };
   const std::map<std::string_view, int (*)(mayfly_answer*)> answers{
-      {"fill-tmp", &FillTmp},       {"kill-init", &KillInit},
-      {"remount", &Remount},        {"double-answer", &DoubleAnswer},
-      {"leave-child", &LeaveChild}, {"random", &Random},
-      {"boot-id", &BootId},         {"alarm", &Alarm},
+      {"fill-tmp", &FillTmp},
+      {"kill-init", &KillInit},
+      {"remount", &Remount},
+      {"double-answer", &DoubleAnswer},
+      {"leave-child", &LeaveChild},
+      {"random", &Random},
+      {"boot-id", &BootId},
+      {"alarm", &Alarm},
+      {"clock", &Clock},
   };
   if (const auto found = endings.find(name); found != endings.end()) return found->second();
   if (const auto found = answers.find(name); found != answers.end()) return found->second(answer);
