@@ -13,7 +13,17 @@ namespace mayfly::capi {
 
 class HandleTable;
 
-enum class Kind : uint8_t { kAny, kLibrary, kImage, kSnapshot, kPool, kFunction, kCall, kMachine, kZygote };
+enum class Kind : uint8_t {
+  kAny,
+  kLibrary,
+  kImage,
+  kSnapshot,
+  kPool,
+  kFunction,
+  kCall,
+  kMachine,
+  kZygote
+};
 
 // What a handle stands for.
 class Object {

@@ -121,6 +121,8 @@ bool Zygote::TakeRequest() {
 
 Result<void> Zygote::HandOn(const Packet& request) {
   if (waiting_.empty()) waiting_.push_back(TRY(Fork()));
+  // Before the clone is handed anything: one that fails here still waits, and is not lost.
+  UniqueFd host = TRY(request.fds.front().Duplicate());
   Clone clone = std::move(waiting_.front());
   waiting_.pop_front();
   std::vector<int> fds;
@@ -128,7 +130,7 @@ Result<void> Zygote::HandOn(const Packet& request) {
   const Result<void> sent =
       SendPacket(clone.requests.get(), request.head, request.bytes, fds, false);
   clone.requests.Reset();
-  clone.host = TRY(request.fds.front().Duplicate());
+  clone.host = std::move(host);
   clones_.push_back(std::move(clone));
   return sent;
 }
