@@ -90,8 +90,8 @@ class Decoder {
     uint32_t count = 0;
     TRY(Get(count));
     if (count > bytes_.size()) {
-      return Fail(ErrorCode::kCorrupt, fmt::format("{} elements, but {} bytes are left", count,
-                                                   bytes_.size()));
+      return Fail(ErrorCode::kCorrupt,
+                  fmt::format("{} elements, but {} bytes are left", count, bytes_.size()));
     }
     return count;
   }

@@ -144,7 +144,7 @@ class Collector {
       if (!IsLeftover(inner, SnapshotFiles::kWorkingSetPart)) continue;
       const auto lock = LockAlone(PathOf(name));
       if (!lock) return {};
-      const std::string path = name + "/" + inner;
+      const std::string path = fmt::format("{}/{}", name, inner);
       found_.push_back({path, "left by a writer that was killed", Garbage::Fate::kRemoved});
       if (!options_.dry_run) TRY(RemoveTree(PathOf(path)));
     }

@@ -1,7 +1,5 @@
 #include "snapshot/local_pager.h"
 
-#include <sys/mman.h>
-
 namespace mayfly {
 
 Result<std::unique_ptr<LocalPager>> LocalPager::Create(GuestMemory* memory, Userfaultfd::Mode mode,
@@ -28,8 +26,7 @@ void LocalPager::Refuse(const Userfaultfd& uffd, const Error& error, uint64_t ad
   if (address == 0) return;
   // Nothing may be there instead of the page. What fails below leaves a thread waiting; the
   // machine's end is under way already.
-  ::mmap(reinterpret_cast<void*>(address), GuestMemory::kPageSize, PROT_NONE,
-         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  IgnoreFailure(ForbidMemory(address, GuestMemory::kPageSize));
   IgnoreFailure(uffd.Wake(address, GuestMemory::kPageSize));
 }
 

@@ -17,7 +17,7 @@ struct Manifest {
   // Of a snapshot that stands alone, and of one over a parent.
   static constexpr uint32_t kFormat = 1;
   static constexpr uint32_t kLayerFormat = 2;
-  static constexpr uint64_t kMostBytes = 256 * 1024;
+  static constexpr uint64_t kMostBytes = uint64_t{256} * 1024;
   static constexpr size_t kMostDisks = 32;
   static constexpr size_t kMostNets = 32;
 

@@ -20,7 +20,7 @@ namespace mayfly {
 // guest's memory as a whole, one for each chunk, stand in the file `memory.digests`; a chunk of
 // zeros alone has a digest of zeros.
 struct MemoryLayout {
-  static constexpr uint64_t kChunk = 64 * 1024;
+  static constexpr uint64_t kChunk = uint64_t{64} * 1024;
 
   static constexpr uint64_t ChunkCount(uint64_t bytes) { return (bytes + kChunk - 1) / kChunk; }
 };

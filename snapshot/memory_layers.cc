@@ -76,6 +76,7 @@ MemoryLayers::MemoryLayers(std::vector<MemoryLayer> layers, uint64_t bytes)
 
 std::vector<int> MemoryLayers::fds() const {
   std::vector<int> fds;
+  fds.reserve(layers_.size());
   for (const MemoryLayer& layer : layers_) fds.push_back(layer.fd.get());
   return fds;
 }

@@ -1,6 +1,19 @@
 #include "snapshot/paged_regions.h"
 
+#include <sys/mman.h>
+
+#include "base/pointer.h"
+
 namespace mayfly {
+
+Result<void> ForbidMemory(uint64_t host, uint64_t size) {
+  // Mapped instead of protected, because that is what a jail's filter allows a pager.
+  if (::mmap(PointerOf(host), size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+      MAP_FAILED) {
+    return FailErrno("forbid memory");
+  }
+  return {};
+}
 
 PagedRegions PagedRegions::Of(const GuestMemory& memory) {
   std::vector<PagedRegion> regions;

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "base/result.h"
 #include "vmm/memory/guest_memory.h"
 
 namespace mayfly {
@@ -17,6 +18,10 @@ struct PagedRegion {
 
   bool operator==(const PagedRegion&) const = default;
 };
+
+// Makes memory of this process unreadable for good, so that nobody sees what may be there instead
+// of the image's contents.
+Result<void> ForbidMemory(uint64_t host, uint64_t size);
 
 // The regions of one machine: where in the image a page of theirs comes from, and back. Immutable.
 class PagedRegions {

@@ -14,7 +14,7 @@ namespace mayfly {
 // userfaultfd beside it, in the form that Firecracker's page-fault handlers read
 // (docs/pager-protocol.md).
 struct PagerHandshake {
-  static constexpr size_t kMostBytes = 16 * 1024;
+  static constexpr size_t kMostBytes = size_t{16} * 1024;
   static constexpr size_t kMostRegions = 64;
 
   std::vector<PagedRegion> regions;

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -121,10 +120,8 @@ Error RemotePager::LastWords() const {
 void RemotePager::RefuseAll() {
   for (const PagedRegion& region : regions_.regions()) {
     // In this order: who is woken looks again, and must find it forbidden. What fails here would
-    // leave a thread waiting, but not seeing anything. Mapped instead of protected, because that is
-    // what a jail's filter allows a pager.
-    ::mmap(reinterpret_cast<void*>(region.host), region.size, PROT_NONE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    // leave a thread waiting, but not seeing anything.
+    IgnoreFailure(ForbidMemory(region.host, region.size));
     IgnoreFailure(uffd_.Wake(region.host, region.size));
   }
 }

@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/file.h"
+#include "base/pointer.h"
 
 namespace mayfly {
 namespace {
@@ -72,7 +73,7 @@ uint64_t StallWatch::Present() {
   for (const PagedRegion& region : regions_.regions()) {
     for (uint64_t at = 0; at < region.size; at += kPiece) {
       const uint64_t size = std::min(kPiece, region.size - at);
-      if (::mincore(reinterpret_cast<void*>(region.host + at), size, residency_.data()) != 0) {
+      if (::mincore(PointerOf(region.host + at), size, residency_.data()) != 0) {
         continue;
       }
       const auto pages = std::span(residency_).first(size / kPage);

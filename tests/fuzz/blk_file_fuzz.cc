@@ -12,7 +12,7 @@
 namespace mayfly {
 namespace {
 
-constexpr off_t kDiskSize = 8 * 1024;
+constexpr off_t kDiskSize = off_t{8} * 1024;
 
 int DiskFile() {
   static const int fd = [] {

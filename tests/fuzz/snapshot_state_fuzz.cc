@@ -23,7 +23,7 @@ constexpr size_t kDigestAt = 16;
 constexpr size_t kSections = 11;
 constexpr size_t kTable = kHeader + kSections * kTableEntry;
 // Longer ones only take longer.
-constexpr size_t kMostContents = 16 * 1024;
+constexpr size_t kMostContents = size_t{16} * 1024;
 constexpr unsigned kMostZeros = 8 * 1024;
 
 using Bytes = std::vector<uint8_t>;

@@ -19,7 +19,7 @@ struct RestoreCase {
   // Whether the working set is filled ahead; else each page waits for its fault.
   bool ahead = true;
   // What a pager fills around a fault; MemoryWay::kUffd only.
-  uint64_t run_bytes = 64 * 1024;
+  uint64_t run_bytes = uint64_t{64} * 1024;
 };
 
 // Where the time to the guest's first instruction went, in microseconds, one behind the other.

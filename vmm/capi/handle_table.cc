@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "base/pointer.h"
+
 namespace mayfly::capi {
 namespace {
 
@@ -19,7 +21,7 @@ Kind KindOf(uint64_t word) { return static_cast<Kind>(word >> kKindShift & 0xff)
 HandleCell* CellOf(const void* handle) {
   const uint64_t address = reinterpret_cast<uint64_t>(handle) & kAddress;
   if (address % alignof(HandleCell) != 0) return nullptr;
-  return reinterpret_cast<HandleCell*>(address);
+  return PointerOf<HandleCell>(address);
 }
 
 // The cell's word, if the handle is open.
@@ -105,7 +107,7 @@ void* HandleTable::Add(Kind kind, std::unique_ptr<Object> object) {
   cell->table = this;
   cell->word.store(generation << kGenerationShift | static_cast<uint64_t>(kind) << kKindShift,
                    std::memory_order_release);
-  return reinterpret_cast<void*>(reinterpret_cast<uint64_t>(cell) | generation << kGenerationShift);
+  return PointerOf(reinterpret_cast<uint64_t>(cell) | generation << kGenerationShift);
 }
 
 size_t HandleTable::open() const {

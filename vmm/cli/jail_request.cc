@@ -12,7 +12,7 @@ namespace mayfly {
 namespace {
 
 constexpr uint64_t kMostMib = uint64_t{1024} * 1024;
-constexpr uint64_t kMostCpuPercent = 100 * 1024;
+constexpr uint64_t kMostCpuPercent = uint64_t{100} * 1024;
 constexpr uint64_t kMostProcesses = 4096;
 constexpr uint64_t kMostWeight = 1000;
 
