@@ -37,6 +37,9 @@ Result<std::vector<uint8_t>> ReadFile(const std::string& path, uint64_t limit) {
   std::vector<uint8_t> bytes;
   // Read in steps instead of trusting the size: files in /proc say 0.
   constexpr size_t kStep = size_t{64} * 1024;
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return FailErrno("stat " + path);
+  bytes.reserve(std::min(static_cast<uint64_t>(status.st_size), limit) + kStep);
   while (true) {
     const size_t old_size = bytes.size();
     bytes.resize(old_size + kStep);

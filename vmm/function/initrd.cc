@@ -18,6 +18,7 @@ constexpr uint64_t kMostFileBytes = 64 << 20;
 constexpr size_t kCpioAlignment = 4;
 // The kernel takes an initrd in pages.
 constexpr size_t kArchiveAlignment = 4096;
+constexpr size_t kRoomForNames = size_t{64} * 1024;
 
 struct Device {
   uint32_t major = 0;
@@ -26,6 +27,9 @@ struct Device {
 
 class CpioArchive {
  public:
+  // With room for files of `bytes` bytes: copying them again and again as the archive grows would
+  // take longer than reading them.
+  explicit CpioArchive(size_t bytes) { bytes_.reserve(bytes + kRoomForNames); }
   void AddDirectory(std::string_view name) { Add(name, S_IFDIR | 0755, {}, {}); }
   void AddDevice(std::string_view name, Device device) { Add(name, S_IFCHR | 0600, device, {}); }
   void AddFile(std::string_view name, mode_t mode, std::span<const uint8_t> data) {
@@ -59,29 +63,37 @@ class CpioArchive {
   uint32_t inode_ = 1;
 };
 
-Result<void> AddHostFile(CpioArchive& archive, const std::string& name, mode_t mode,
-                         const std::string& path) {
-  const std::vector<uint8_t> data = TRY(WithContext(ReadFile(path, kMostFileBytes), "initrd"));
-  archive.AddFile(name, mode, data);
-  return {};
+struct HostFile {
+  std::string name;
+  mode_t mode = 0;
+  std::vector<uint8_t> data;
+};
+
+Result<HostFile> ReadHostFile(std::string name, mode_t mode, const std::string& path) {
+  return HostFile{std::move(name), mode,
+                  TRY(WithContext(ReadFile(path, kMostFileBytes), "initrd"))};
 }
 
 }  // namespace
 
 Result<std::vector<uint8_t>> BuildInitrd(const InitrdContents& contents) {
-  CpioArchive archive;
+  std::vector<HostFile> files;
+  files.push_back(TRY(ReadHostFile("init", 0755, contents.init)));
+  files.push_back(TRY(ReadHostFile("mayfly/bin/handler", 0755, contents.handler)));
+  for (size_t i = 0; i < contents.modules.size(); ++i) {
+    const std::string& path = contents.modules[i];
+    const std::string name = path.substr(path.rfind('/') + 1);
+    files.push_back(TRY(ReadHostFile(fmt::format("mayfly/modules/{:03}-{}", i, name), 0644, path)));
+  }
+  uint64_t bytes = 0;
+  for (const HostFile& file : files) bytes += file.data.size();
+  CpioArchive archive(bytes);
   for (const char* directory :
        {"dev", "proc", "sys", "run", "tmp", "mnt", "mayfly", "mayfly/bin", "mayfly/modules"}) {
     archive.AddDirectory(directory);
   }
   archive.AddDevice("dev/console", {.major = 5, .minor = 1});
-  TRY(AddHostFile(archive, "init", 0755, contents.init));
-  TRY(AddHostFile(archive, "mayfly/bin/handler", 0755, contents.handler));
-  for (size_t i = 0; i < contents.modules.size(); ++i) {
-    const std::string& path = contents.modules[i];
-    const std::string name = path.substr(path.rfind('/') + 1);
-    TRY(AddHostFile(archive, fmt::format("mayfly/modules/{:03}-{}", i, name), 0644, path));
-  }
+  for (const HostFile& file : files) archive.AddFile(file.name, file.mode, file.data);
   return std::move(archive).Finish();
 }
 

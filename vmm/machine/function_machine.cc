@@ -14,9 +14,12 @@ namespace {
 
 // quiet: each character on the serial port is an exit. pci=off: there is no bus to scan.
 // panic=-1 with reboot=a: a panic ends the machine at once instead of leaving it spinning.
+// noreplace-smp: with one vCPU Linux takes the lock prefixes out of its code, one by one through a
+// mapping of its own, which costs an eighth of the boot. rcu_expedited: a mount or a cgroup waits
+// for a grace period, of two ticks if it is not to be hurried.
 constexpr char kCommandLine[] =
-    "quiet panic=-1 reboot=a pci=off tsc=reliable no_timer_check random.trust_cpu=on "
-    "8250.nr_uarts={}{}";
+    "quiet panic=-1 reboot=a pci=off tsc=reliable no_timer_check noreplace-smp "
+    "rcupdate.rcu_expedited=1 random.trust_cpu=on 8250.nr_uarts={}{}";
 
 using Allocator = rapidjson::Document::AllocatorType;
 
