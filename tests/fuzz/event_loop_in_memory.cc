@@ -41,7 +41,8 @@ void EventFd::Signal() const { ++SignalsOf(fd_.get()); }
 uint64_t EventFd::Take() const { return std::exchange(SignalsOf(fd_.get()), 0); }
 
 Result<std::unique_ptr<EventLoop>> EventLoop::Create() {
-  return std::unique_ptr<EventLoop>(new EventLoop(UniqueFd(), TRY(EventFd::Create())));
+  EventFd wake = TRY(EventFd::Create());
+  return std::unique_ptr<EventLoop>(new EventLoop(UniqueFd(), std::move(wake)));
 }
 
 Result<EventLoop::WatchId> EventLoop::Watch(int fd, uint32_t /*events*/, WatchCallback callback) {

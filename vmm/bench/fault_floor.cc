@@ -27,7 +27,8 @@ using Clock = std::chrono::steady_clock;
 class FaultedMemory {
  public:
   static Result<std::unique_ptr<FaultedMemory>> Create(uint64_t size, int fd, uint64_t run_bytes) {
-    std::unique_ptr<FaultedMemory> memory(new FaultedMemory(run_bytes, TRY(EventFd::Create())));
+    EventFd end = TRY(EventFd::Create());
+    std::unique_ptr<FaultedMemory> memory(new FaultedMemory(run_bytes, std::move(end)));
     memory->mapping_ = TRY(Mapping::AnonymousHuge(size));
     memory->source_ = TRY(Mapping::File(fd, 0, size, PROT_READ, MAP_SHARED | MAP_NORESERVE));
     memory->uffd_.Reset(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));

@@ -20,8 +20,9 @@ using Clock = std::chrono::steady_clock;
 Result<std::unique_ptr<MachineSaver>> MachineSaver::Create(VmSnapshotOptions options,
                                                            Manifest manifest, LogSink* log) {
   VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
-  return std::unique_ptr<MachineSaver>(new MachineSaver(
-      std::move(options), std::move(manifest), std::move(stamps), TRY(EventFd::Create()), log));
+  EventFd event = TRY(EventFd::Create());
+  return std::unique_ptr<MachineSaver>(new MachineSaver(std::move(options), std::move(manifest),
+                                                        std::move(stamps), std::move(event), log));
 }
 
 void MachineSaver::Attach(Machine* machine) {

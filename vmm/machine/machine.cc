@@ -73,11 +73,11 @@ void Machine::OnDoorbell(std::function<void()> rung) {
   parts_.doorbell->OnDiscard([this](uint32_t page, uint32_t count) {
     constexpr uint64_t kPage = GuestMemory::kPageSize;
     // What is no RAM, or cannot be given back, only takes its place in the snapshot.
-    static_cast<void>(parts_.memory->Discard(GuestAddress{page * kPage}, count * kPage));
+    IgnoreFailure(parts_.memory->Discard(GuestAddress{page * kPage}, count * kPage));
   });
 }
 
-Result<void> Machine::SetRestorePage(const RestorePage& page) {
+Result<void> Machine::SetRestorePage(const RestorePage& page) const {
   if (parts_.memory->WriteValue(layout::kRestorePage, page)) return {};
   // The page may have become one that cannot be had.
   if (const auto end = parts_.end->Get()) return Fail(ErrorCode::kHost, end->detail);
@@ -100,9 +100,9 @@ bool Machine::SetLink(size_t index, bool up) {
   return true;
 }
 
-MachineEnd Machine::Wait() { return WaitOr(*parts_.end); }
+MachineEnd Machine::Wait() const { return WaitOr(*parts_.end); }
 
-MachineEnd Machine::WaitOr(const EndLatch& other) {
+MachineEnd Machine::WaitOr(const EndLatch& other) const {
   std::array<pollfd, 2> events{{{end_fd(), POLLIN, 0}, {other.fd(), POLLIN, 0}}};
   while (::poll(events.data(), events.size(), -1) < 0) CHECK(errno == EINTR);
   return events[0].revents != 0 ? *end() : *other.Get();

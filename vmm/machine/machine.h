@@ -102,9 +102,11 @@ class Machine {
   // guest says it does not need is given back, too. Before Resume().
   void OnDoorbell(std::function<void()> rung);
   // Has `marked` called, on a vCPU's thread, for each mark of the guest's. Before Resume().
-  void OnMark(std::function<void(uint32_t)> marked) { parts_.doorbell->OnMark(std::move(marked)); }
+  void OnMark(std::function<void(uint32_t)> marked) const {
+    parts_.doorbell->OnMark(std::move(marked));
+  }
   // Fills the restore page, which tells the guest that a new life has begun. While it is paused.
-  Result<void> SetRestorePage(const RestorePage& page);
+  Result<void> SetRestorePage(const RestorePage& page) const;
 
   // Ends the machine with EndReason::kStopped, unless it has ended already, and waits for its
   // threads. Idempotent.
@@ -114,9 +116,9 @@ class Machine {
   bool SetLink(size_t index, bool up);
 
   // Waits for the machine's end.
-  MachineEnd Wait();
+  MachineEnd Wait() const;
   // Waits for the machine's end, or for `other`, whichever comes first.
-  MachineEnd WaitOr(const EndLatch& other);
+  MachineEnd WaitOr(const EndLatch& other) const;
   // Its end, if it has ended.
   [[nodiscard]] std::optional<MachineEnd> end() const { return parts_.end->Get(); }
   // Readable once the machine has ended; for poll(2).

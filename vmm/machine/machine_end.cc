@@ -25,7 +25,8 @@ std::string_view NameOf(EndReason reason) {
 }
 
 Result<std::unique_ptr<EndLatch>> EndLatch::Create() {
-  return std::unique_ptr<EndLatch>(new EndLatch(TRY(EventFd::Create())));
+  EventFd event = TRY(EventFd::Create());
+  return std::unique_ptr<EndLatch>(new EndLatch(std::move(event)));
 }
 
 void EndLatch::Set(MachineEnd end) {

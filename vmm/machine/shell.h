@@ -22,7 +22,7 @@ class Shell {
 
   // Puts a private mapping of `fd`, a memory image of as many bytes as memory() has, behind the
   // slot.
-  Result<void> Fill(int fd) { return parts_.memory->MapOver(fd); }
+  Result<void> Fill(int fd) const { return parts_.memory->MapOver(fd); }
   [[nodiscard]] const GuestMemory& memory() const { return *parts_.memory; }
 
   // For the builder: what there is of a machine, if `state` has the shape; kInvalidArgument if not.

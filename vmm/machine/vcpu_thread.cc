@@ -132,7 +132,7 @@ void VcpuThread::HandlePortIo(const kvm_run& run) {
   }
 }
 
-std::optional<MachineEnd> VcpuThread::HandleMmio(kvm_run& run) {
+std::optional<MachineEnd> VcpuThread::HandleMmio(kvm_run& run) const {
   // RAM never comes here unless the page behind it cannot be had: poisoned, or past the end of its
   // file. To answer would be to corrupt the guest without a word.
   if (resources_.memory->Contains(GuestAddress{run.mmio.phys_addr}, 1)) {

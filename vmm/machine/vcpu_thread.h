@@ -70,7 +70,7 @@ class VcpuThread {
   // The reason to end, if the exit is one.
   std::optional<MachineEnd> HandleExit();
   void HandlePortIo(const kvm_run& run);
-  std::optional<MachineEnd> HandleMmio(kvm_run& run);
+  std::optional<MachineEnd> HandleMmio(kvm_run& run) const;
 
   Vcpu vcpu_;
   const Resources resources_;

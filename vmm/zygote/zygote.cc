@@ -60,6 +60,7 @@ int Zygote::Serve() {
     if (ready == 0) IgnoreFailure(FillStock());
     if (ready <= 0) continue;
     std::vector<short> happened;
+    happened.reserve(events.size());
     for (const pollfd& event : events) happened.push_back(event.revents);
     LookAfterClones(std::span(happened).subspan(1));
     // With the process namespace's first process, all others in it end.
@@ -126,6 +127,7 @@ Result<void> Zygote::HandOn(const Packet& request) {
   Clone clone = std::move(waiting_.front());
   waiting_.pop_front();
   std::vector<int> fds;
+  fds.reserve(request.fds.size());
   for (const UniqueFd& fd : request.fds) fds.push_back(fd.get());
   const Result<void> sent =
       SendPacket(clone.requests.get(), request.head, request.bytes, fds, false);
