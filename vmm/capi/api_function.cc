@@ -67,6 +67,7 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   TRY(ReadOptions(options, &given));
   Nets nets = TRY(ReadNets(given.nets, given.net_count));
   std::vector<std::string> taps;
+  taps.reserve(nets.configs.size());
   for (const NetConfig& net : nets.configs) taps.push_back(net.tap);
   std::string path = TRY(ReadText(given.kernel, "kernel"));
   if (path.empty()) path = TRY(FindDefaultKernel());

@@ -140,7 +140,7 @@ Status Function::Snapshot(const std::string& path) {
   return std::unexpected(Failure(saved.error()));
 }
 
-Status Function::Record(const std::string& path) {
+Status Function::Record(const std::string& path) const {
   if (parts_.jailed || parts_.machine->pager() == nullptr) {
     return FailWith(MAYFLY_E_STATE, "only after a restore with MAYFLY_MEMORY_UFFD and `record`");
   }

@@ -79,7 +79,7 @@ class Function final : public ApiObject {
   Outcome Invoke(std::span<const uint8_t> event, const InvocationRequest& request);
   // In a turn, once.
   Status Snapshot(const std::string& path);
-  Status Record(const std::string& path);
+  Status Record(const std::string& path) const;
 
   [[nodiscard]] std::vector<uint8_t> answer() const;
   [[nodiscard]] Status LastInvocation(mayfly_invocation* out) const;
