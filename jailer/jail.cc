@@ -7,8 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
+#include <span>
 
 #include "base/file.h"
 #include "jailer/privileges.h"
@@ -58,7 +60,7 @@ Result<std::unique_ptr<Jail>> Jail::Create(JailOptions options) {
   const auto mounts = TRY(CgroupMounts::OfThisProcess());
   const auto places = TRY(Cgroup::PlacesFor(mounts, options.id, options.cgroup));
   JailRecord record = TRY(JailRecord::Create(options.record_directory, options.id));
-  TRY(record.Write(places));
+  TRY(record.Write({places, options.sockets}));
   const JailUser user = options.user.value_or(DefaultUser());
   std::unique_ptr<Jail> jail(new Jail(std::move(options), user, std::move(record)));
   jail->cgroup_.emplace(TRY(Cgroup::Create(mounts, jail->options_.id, jail->options_.cgroup)));
@@ -123,14 +125,18 @@ void Jail::ForwardSignals() const {
   }
 }
 
-Result<JailEnd> Jail::Wait(const JailChannel& channel) {
-  std::array<pollfd, 3> events{
-      {{process_fd_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}, {channel.fd, POLLIN, 0}}};
+Result<JailEnd> Jail::Wait(const std::vector<JailChannel>& channels) {
+  std::vector<pollfd> events{{process_fd_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
+  for (const JailChannel& channel : channels) events.push_back({channel.fd, POLLIN, 0});
+  const std::span said = std::span(events).subspan(2);
+  const auto speaks = [](const pollfd& event) { return event.revents != 0; };
   // What the process said is read before its end is looked at.
-  while (events[2].revents != 0 || events[0].revents == 0) {
+  while (events[0].revents == 0 || std::ranges::any_of(said, speaks)) {
     if (::poll(events.data(), events.size(), -1) < 0 && errno != EINTR) return FailErrno("poll");
     ForwardSignals();
-    if (events[2].revents != 0 && !channel.read(channel.fd)) events[2] = {-1, 0, 0};
+    for (size_t i = 0; i < channels.size(); ++i) {
+      if (speaks(said[i]) && !channels[i].read(channels[i].fd)) said[i] = {-1, 0, 0};
+    }
   }
   int status = 0;
   if (::waitpid(process_, &status, 0) != process_) return FailErrno("waitpid");

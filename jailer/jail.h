@@ -36,6 +36,9 @@ struct JailOptions {
   CgroupLimits cgroup{};
   ProcessLimits process{};
   JailLayers layers{};
+  // Unix sockets that the supervisor is going to make, for the collector if it does not live to
+  // remove them.
+  std::vector<std::string> sockets{};
 };
 
 // How a jailed process ended.
@@ -73,7 +76,7 @@ class Jail {
                      const Before& before = {});
   // Waits for the end of it; SIGINT, SIGTERM, SIGHUP and SIGUSR1 go to the process. Errors are the
   // supervisor's own.
-  Result<JailEnd> Wait(const JailChannel& channel = {});
+  Result<JailEnd> Wait(const std::vector<JailChannel>& channels = {});
 
   [[nodiscard]] const JailOptions& options() const { return options_; }
   [[nodiscard]] pid_t process() const { return process_; }

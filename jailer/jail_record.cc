@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "base/file.h"
+#include "jailer/dead_socket.h"
 #include "jailer/safe_path.h"
 
 namespace mayfly {
@@ -19,6 +20,7 @@ namespace {
 
 constexpr char kLock[] = "lock";
 constexpr char kRecord[] = "cgroups";
+constexpr char kSockets[] = "sockets";
 constexpr size_t kMostRecord = 64 << 10;
 
 // Held by collectors while they look who is alive, and shared by supervisors between the creation
@@ -44,17 +46,29 @@ class RootLock {
 
 void RemoveRecord(int root, int directory, const JailId& id) {
   ::unlinkat(directory, kRecord, 0);
+  ::unlinkat(directory, kSockets, 0);
   ::unlinkat(directory, kLock, 0);
   ::unlinkat(root, id.text().c_str(), AT_REMOVEDIR);
 }
 
-std::vector<Cgroup::Place> ParseRecord(const std::string& text) {
-  std::vector<Cgroup::Place> places;
-  size_t at = 0;
-  while (at < text.size()) {
+Result<void> WriteNew(int directory, const std::string& name, const std::string& text) {
+  const UniqueFd file = TRY(CreateBeneath(directory, name));
+  return WriteAll(file.get(), AsBytes(text), name);
+}
+
+std::vector<std::string> LinesOf(const std::string& text) {
+  std::vector<std::string> lines;
+  for (size_t at = 0; at < text.size();) {
     const size_t end = std::min(text.find('\n', at), text.size());
-    const std::string line = text.substr(at, end - at);
+    lines.push_back(text.substr(at, end - at));
     at = end + 1;
+  }
+  return lines;
+}
+
+std::vector<Cgroup::Place> ParsePlaces(const std::string& text) {
+  std::vector<Cgroup::Place> places;
+  for (const std::string& line : LinesOf(text)) {
     const size_t tab = line.find('\t');
     if (tab == std::string::npos) continue;
     places.push_back({line.substr(0, tab), line.substr(tab + 1)});
@@ -99,19 +113,23 @@ bool IsGoneOrNoDirectory(const Error& error) {
   return reason == ENOENT || reason == ENOTDIR || reason == ELOOP;
 }
 
+Result<std::string> ReadIfThere(const DeadJail& jail, const std::string& name) {
+  Result<std::string> text = ReadOwnFile(jail.directory.get(), name, kMostRecord);
+  if (!text && text.error().code() == ErrorCode::kNotFound) return std::string();
+  return text;
+}
+
 Result<void> Collect(int root, const DeadJail& jail) {
-  const auto record = ReadOwnFile(jail.directory.get(), kRecord, kMostRecord);
-  if (!record && record.error().code() != ErrorCode::kNotFound) {
-    return std::unexpected(record.error());
-  }
-  if (record) {
-    for (const Cgroup::Place& place : ParseRecord(*record)) {
-      // The record says where, and never whose: a line of somebody else's removes nothing.
-      if (!place.path.ends_with("/" + jail.id.text())) {
-        return Fail(ErrorCode::kCorrupt, place.path + ": not of this jail");
-      }
-      TRY(Cgroup::Remove(place));
+  for (const Cgroup::Place& place : ParsePlaces(TRY(ReadIfThere(jail, kRecord)))) {
+    // The record says where, and never whose: a line of somebody else's removes nothing.
+    if (!place.path.ends_with("/" + jail.id.text())) {
+      return Fail(ErrorCode::kCorrupt, place.path + ": not of this jail");
     }
+    TRY(Cgroup::Remove(place));
+  }
+  // Once its processes are gone.
+  for (const std::string& path : LinesOf(TRY(ReadIfThere(jail, kSockets)))) {
+    TRY(RemoveDeadSocket(path));
   }
   RemoveRecord(root, jail.directory.get(), jail.id);
   return {};
@@ -145,11 +163,20 @@ JailRecord::~JailRecord() {
   if (directory_.valid()) RemoveRecord(root_.get(), directory_.get(), id_);
 }
 
-Result<void> JailRecord::Write(const std::vector<Cgroup::Place>& cgroups) const {
-  std::string text;
-  for (const Cgroup::Place& place : cgroups) text += place.mount + "\t" + place.path + "\n";
-  const UniqueFd file = TRY(CreateBeneath(directory_.get(), kRecord));
-  return WriteAll(file.get(), AsBytes(text), kRecord);
+Result<void> JailRecord::Write(const Contents& contents) const {
+  std::string cgroups;
+  for (const Cgroup::Place& place : contents.cgroups) {
+    cgroups += place.mount + "\t" + place.path + "\n";
+  }
+  std::string sockets;
+  for (const std::string& path : contents.sockets) {
+    if (path.find('\n') != std::string::npos) {
+      return Fail(ErrorCode::kInvalidArgument, "jail: a socket's path has a line's end in it");
+    }
+    sockets += path + "\n";
+  }
+  TRY(WriteNew(directory_.get(), kSockets, sockets));
+  return WriteNew(directory_.get(), kRecord, cgroups);
 }
 
 Result<CollectedJails> CollectJails(const std::string& directory) {

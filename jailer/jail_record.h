@@ -26,8 +26,12 @@ class JailRecord {
   // Removes the record: everything in it has been removed.
   ~JailRecord();
 
-  // Replaces what is written down.
-  [[nodiscard]] Result<void> Write(const std::vector<Cgroup::Place>& cgroups) const;
+  struct Contents {
+    std::vector<Cgroup::Place> cgroups{};
+    std::vector<std::string> sockets{};  // Paths.
+  };
+  // Replaces what is written down. kInvalidArgument for a path with a line's end in it.
+  [[nodiscard]] Result<void> Write(const Contents& contents) const;
 
  private:
   JailRecord(UniqueFd root, UniqueFd directory, UniqueFd lock, JailId id)
@@ -48,8 +52,8 @@ struct CollectedJails {
   std::vector<Error> failures;
 };
 
-// Removes what jails left whose supervisors are dead: processes, control groups, records. Any
-// number of collectors and supervisors may be at work at once.
+// Removes what jails left whose supervisors are dead: processes, control groups, sockets, records.
+// Any number of collectors and supervisors may be at work at once.
 Result<CollectedJails> CollectJails(const std::string& directory);
 
 }  // namespace mayfly

@@ -2,7 +2,7 @@
 #include <csignal>
 #include <thread>
 
-#include "tests/command/command_fixture.h"
+#include "tests/command/jail_fixture.h"
 #include "tests/support/child_process.h"
 
 namespace mayfly {
@@ -11,24 +11,14 @@ namespace {
 namespace fs = std::filesystem;
 
 // The command's machines in jails, natively: the test guest "control" stands in for a function.
-class JailCommandTest : public CommandFixture {
+class JailCommandTest : public JailFixture {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root, which the supervisor of a jail has";
-    CommandFixture::SetUp();
-    fs::create_directory(PathFor("run"));
-    fs::permissions(PathFor("run"), fs::perms::owner_all);
+    JailFixture::SetUp();
+    if (IsSkipped()) return;
     ASSERT_EQ(Mayfly({"build", Build("examples/echo-c"), "-o", PathFor("f.mfn")}).status, 0);
   }
 
-  [[nodiscard]] ProgramResult Jailed(std::vector<std::string> arguments,
-                                     const std::string& input = "") const {
-    arguments.emplace_back("--jail");
-    std::vector<std::string> command = Command(std::move(arguments));
-    command.insert(command.begin(),
-                   {"env", "MAYFLY_RUN_DIR=" + PathFor("run"), "MAYFLY_CACHE=" + PathFor("cache")});
-    return RunProgram(command, input);
-  }
   [[nodiscard]] std::vector<std::string> Run() const {
     return {"run", PathFor("f.mfn"), "--kernel", Build("test-guests/control"), "--event", "[1]"};
   }
@@ -39,12 +29,6 @@ class JailCommandTest : public CommandFixture {
   }
   [[nodiscard]] std::vector<std::string> Invoke(const std::string& way) const {
     return {"invoke", PathFor("f.snap"), "--event", "[2]", "--memory", way};
-  }
-  void ExpectNothingLeft() const { EXPECT_TRUE(fs::is_empty(PathFor("run"))); }
-  static void ExpectAnswer(const ProgramResult& result, std::string_view answer) {
-    EXPECT_EQ(result.status, 0) << result.err;
-    EXPECT_EQ(result.out, answer);
-    EXPECT_EQ(result.err.find("seccomp"), std::string::npos) << result.err;
   }
 };
 

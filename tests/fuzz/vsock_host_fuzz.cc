@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "devices/virtio/vsock/host_sockets.h"
+#include "devices/virtio/vsock/unix_endpoint.h"
 #include "tests/fuzz/device_rig.h"
 #include "tests/fuzz/vsock_packets.h"
 
@@ -162,8 +163,8 @@ class HostTarget {
   }
 
   SocketPlace& place_ = SocketPlace::Instance();
-  std::unique_ptr<HostSockets> sockets_ =
-      *HostSockets::Create(place_.path(), std::nullopt, &DeviceRig::SharedLoop(), nullptr);
+  std::unique_ptr<HostSockets> sockets_ = std::make_unique<HostSockets>(
+      *UnixEndpoint::Create(place_.path()), std::nullopt, &DeviceRig::SharedLoop(), false, nullptr);
   VsockDevice* vsock_ = nullptr;
   DeviceRig rig_;
   std::vector<UniqueFd> clients_;

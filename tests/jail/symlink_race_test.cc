@@ -95,7 +95,7 @@ TEST_F(SymlinkRaceTest, NothingOutsideTheRecordsChanges) {
       const auto record = JailRecord::Create(PathFor("run/jails"), id);
       if (record) {
         ++created;
-        IgnoreFailure(record->Write({{"/sys/fs/cgroup/none", "mayfly/a"}}));
+        IgnoreFailure(record->Write({{{"/sys/fs/cgroup/none", "mayfly/a"}}}));
       }
     }
     if (round % 4 == 0) (void)CollectJails(PathFor("run/jails"));

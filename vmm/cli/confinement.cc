@@ -6,8 +6,10 @@
 
 #include <array>
 #include <csignal>
+#include <filesystem>
 
 #include "base/file.h"
+#include "devices/virtio/vsock/endpoint_broker.h"
 #include "jailer/jail.h"
 #include "snapshot/snapshot_directory.h"
 #include "vmm/cli/exit_codes.h"
@@ -101,6 +103,22 @@ CgroupLimits LimitsFor(const JailRequest& request, const MachineSize& size) {
   return limits;
 }
 
+// For a collector that runs elsewhere.
+Result<std::string> AbsolutePath(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+  if (error) return FailErrno(path, error.value());
+  return absolute.string();
+}
+
+Result<std::unique_ptr<EndpointBroker>> ServeVsock(VsockConfig* vsock, std::vector<int>* keep) {
+  auto broker = TRY(EndpointBroker::Create(vsock->path, vsock->allowed_ports));
+  vsock->listener = TRY(broker->CopyListener());
+  vsock->broker = broker->TakeMachineEnd();
+  keep->insert(keep->end(), {vsock->listener.get(), vsock->broker.get()});
+  return broker;
+}
+
 int Report(const JailEnd& end, const JailOptions& options) {
   if (end.out_of_memory) {
     return ReportError(
@@ -178,7 +196,11 @@ Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std
   UniqueFd theirs(ends[1]);
   keep.push_back(theirs.get());
 
+  if (tasks.vsock != nullptr) options.sockets.push_back(TRY(AbsolutePath(tasks.vsock->path)));
+
   const auto jail = TRY(Jail::Create(std::move(options)));
+  std::unique_ptr<EndpointBroker> broker;
+  if (tasks.vsock != nullptr) broker = TRY(WithContext(ServeVsock(tasks.vsock, &keep), "vsock"));
   const int supervisor = theirs.get();
   TRY(jail->Start(
       keep,
@@ -189,8 +211,13 @@ Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std
       before));
   theirs.Reset();
   Receiver receiver(tasks, log);
-  const JailEnd end =
-      TRY(jail->Wait({ours.get(), [&receiver](int fd) { return receiver.Read(fd); }}));
+  std::vector<JailChannel> channels{
+      {ours.get(), [&receiver](int fd) { return receiver.Read(fd); }}};
+  if (broker) {
+    tasks.vsock->broker.Reset();
+    channels.push_back({broker->fd(), [&broker](int) { return broker->Serve(); }});
+  }
+  const JailEnd end = TRY(jail->Wait(channels));
   return Report(end, jail->options());
 }
 

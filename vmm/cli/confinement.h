@@ -52,6 +52,9 @@ class Confinement {
 struct SupervisorTasks {
   std::string metrics{};      // Where to write them.
   std::string working_set{};  // The snapshot that gets one.
+  // Its socket is made and removed, and its connections are brokered; the descriptors are put
+  // there.
+  VsockConfig* vsock = nullptr;
 };
 
 struct MachineSize {

@@ -114,10 +114,6 @@ Result<int> RunIn(const VmOptions& options, MachineConfig config, MachineRestore
 
 // The supervisor's half: opens everything.
 Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* log) {
-  if (options.vsock) {
-    return Fail(ErrorCode::kUnsupported,
-                "vsock: a jailed machine cannot reach sockets of the host's");
-  }
   if (options.restore || options.snapshot) {
     return Fail(ErrorCode::kUnsupported,
                 "--snapshot-to and --restore: not with --jail, a plain machine's snapshot is made "
@@ -135,13 +131,14 @@ Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* l
   }
   TRY(OpenForJail(&config.kvm, &config.nets, &keep));
   const MachineSize size{config.memory_bytes, config.vcpu_count};
+  SupervisorTasks tasks{.metrics = options.metrics};
+  if (config.vsock && !config.vsock->path.empty()) tasks.vsock = &*config.vsock;
   const SavedTerminal terminal;
-  return RunConfined(options.jail, size, std::move(keep), {options.metrics, ""}, log,
-                     [&](Confinement& confinement) {
-                       const Result<int> status =
-                           RunIn(options, std::move(config), nullptr, log, confinement);
-                       return status ? *status : ReportError(status.error());
-                     });
+  return RunConfined(
+      options.jail, size, std::move(keep), tasks, log, [&](Confinement& confinement) {
+        const Result<int> status = RunIn(options, std::move(config), nullptr, log, confinement);
+        return status ? *status : ReportError(status.error());
+      });
 }
 
 Result<int> Run(const VmOptions& options) {

@@ -11,6 +11,8 @@
 #include "devices/virtio/net/net.h"
 #include "devices/virtio/net/tap_backend.h"
 #include "devices/virtio/rng/rng.h"
+#include "devices/virtio/vsock/brokered_endpoint.h"
+#include "devices/virtio/vsock/unix_endpoint.h"
 #include "devices/virtio/vsock/vsock.h"
 #include "vmm/boot/boot_info.h"
 #include "vmm/boot/cpu_state.h"
@@ -39,6 +41,11 @@ Result<MacAddress> RandomMac() {
   TRY(HostEntropy().Fill(mac));
   mac[0] = static_cast<uint8_t>((mac[0] & 0xfc) | 2);
   return mac;
+}
+
+Result<std::unique_ptr<HostEndpoint>> EndpointFor(VsockConfig* config) {
+  if (!config->broker.valid()) return TRY(UnixEndpoint::Create(config->path));
+  return std::make_unique<BrokeredEndpoint>(std::move(config->listener), std::move(config->broker));
 }
 
 }  // namespace
@@ -292,7 +299,7 @@ Result<void> MachineBuilder::AddGeneration() {
 Result<void> MachineBuilder::AddVirtioDevices() {
   for (DiskConfig& disk : config_.disks) TRY(AddDisk(std::move(disk)));
   for (NetConfig& net : config_.nets) TRY(AddNet(std::move(net)));
-  if (config_.vsock) TRY(AddVsock(*config_.vsock));
+  if (config_.vsock) TRY(AddVsock(*std::move(config_.vsock)));
   if (config_.balloon) TRY(AddBalloon(*config_.balloon));
   if (config_.rng) TRY(AddRng());
   return {};
@@ -376,15 +383,16 @@ Result<void> MachineBuilder::AddNet(NetConfig net) {
   return {};
 }
 
-Result<void> MachineBuilder::AddVsock(const VsockConfig& config) {
+Result<void> MachineBuilder::AddVsock(VsockConfig config) {
   VsockDevice::Resources resources;
   resources.name = "vsock";
   resources.loop = parts_.loop.get();
   resources.log = log_;
   if (config.control != nullptr) resources.services.emplace(control::kPort, config.control);
   if (!config.path.empty()) {
-    parts_.host_sockets = TRY(WithContext(
-        HostSockets::Create(config.path, config.allowed_ports, parts_.loop.get(), log_), "vsock"));
+    parts_.host_sockets = std::make_unique<HostSockets>(
+        TRY(WithContext(EndpointFor(&config), "vsock")), std::move(config.allowed_ports),
+        parts_.loop.get(), config_.threads.filtered(), log_);
     resources.host = parts_.host_sockets.get();
   }
   VsockState state{config.guest_cid};

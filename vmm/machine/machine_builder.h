@@ -59,7 +59,7 @@ class MachineBuilder {
   Result<void> AddVirtioDevices();
   Result<void> AddDisk(DiskConfig disk);
   Result<void> AddNet(NetConfig net);
-  Result<void> AddVsock(const VsockConfig& config);
+  Result<void> AddVsock(VsockConfig config);
   Result<void> AddBalloon(const BalloonConfig& config);
   Result<void> AddRng();
   Result<void> AddTransport(std::string name, std::unique_ptr<VirtioDevice> device,

@@ -54,6 +54,9 @@ struct VsockConfig {
   PortPolicy allowed_ports{};
   // Of a machine that is restored: see VsockDevice::Resources. Nothing: it keeps its own.
   std::optional<uint32_t> new_cid{};
+  // If they are valid, `path` is only a name: see BrokeredEndpoint.
+  UniqueFd listener{};
+  UniqueFd broker{};
 };
 
 struct BalloonConfig {

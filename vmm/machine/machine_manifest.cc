@@ -95,7 +95,7 @@ Result<MachineConfig> ConfigOfClone(const Manifest& manifest, const MachineState
   config.nets = bindings.nets.empty() ? TRY(NetsOf(manifest)) : std::move(bindings.nets);
   TRY(CheckCount(config.nets.size(), state.nets.size(), "network devices"));
   if (bindings.vsock) TRY(CheckCount(1, state.vsocks.size(), "vsock"));
-  if (!state.vsocks.empty()) config.vsock = bindings.vsock.value_or(VsockConfig{});
+  if (!state.vsocks.empty()) config.vsock = std::move(bindings.vsock).value_or(VsockConfig{});
   if (!state.balloons.empty()) config.balloon = BalloonConfig{};
   config.rng = FindDevice(state, "rng") != nullptr;
   return config;

@@ -3,122 +3,58 @@
 #include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-
-#include <cstring>
 
 #include "base/check.h"
 #include "devices/virtio/vsock/connect_request.h"
 #include "devices/virtio/vsock/unix_stream.h"
 
 namespace mayfly {
-namespace {
 
-// "_4294967295"
-constexpr size_t kPortSuffix = 11;
-
-sockaddr_un AddressOf(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  CHECK(path.size() < sizeof(address.sun_path));
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
-Result<UniqueFd> ConnectTo(const std::string& path) {
-  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!socket.valid()) return FailErrno("socket");
-  const sockaddr_un address = AddressOf(path);
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return FailErrno("connect to " + path);
-  }
-  return socket;
-}
-
-// Makes way for a new socket: what is there goes if it is a socket that nobody listens on.
-Result<void> RemoveStaleSocket(const std::string& path) {
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) != 0) {
-    if (errno == ENOENT) return {};
-    return FailErrno(path);
-  }
-  if (!S_ISSOCK(status.st_mode)) {
-    return Fail(ErrorCode::kInvalidArgument, path + ": is there, and is no socket");
-  }
-  const Result<UniqueFd> other = ConnectTo(path);
-  if (other || other.error().errno_value() != ECONNREFUSED) {
-    return Fail(ErrorCode::kInvalidArgument, path + ": is in use by another process");
-  }
-  if (::unlink(path.c_str()) != 0) return FailErrno("remove " + path);
-  return {};
-}
-
-}  // namespace
-
-Result<std::unique_ptr<HostSockets>> HostSockets::Create(const std::string& path, PortPolicy policy,
-                                                         EventLoop* loop, LogSink* log) {
-  if (path.size() + kPortSuffix >= sizeof(sockaddr_un::sun_path)) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("{}: a socket's path has at most {} bytes, so that \"_PORT\" fits "
-                            "behind it; this has {}",
-                            path, sizeof(sockaddr_un::sun_path) - kPortSuffix - 1, path.size()));
-  }
-  TRY(RemoveStaleSocket(path));
-  UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!listener.valid()) return FailErrno("socket");
-  const sockaddr_un address = AddressOf(path);
-  if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return FailErrno("bind " + path);
-  }
-  std::unique_ptr<HostSockets> self(
-      new HostSockets(path, std::move(policy), std::move(listener), loop, log));
-  struct stat status{};
-  if (::lstat(path.c_str(), &status) != 0) return FailErrno(path);
-  self->device_ = status.st_dev;
-  self->inode_ = status.st_ino;
-  return self;
-}
+HostSockets::HostSockets(std::unique_ptr<HostEndpoint> endpoint, PortPolicy policy, EventLoop* loop,
+                         bool filtered, LogSink* log)
+    : endpoint_(std::move(endpoint)),
+      policy_(std::move(policy)),
+      loop_(loop),
+      closing_(filtered ? UnixStream::Closing::kOnLoop : UnixStream::Closing::kAtOnce),
+      log_(log, "vsock socket") {}
 
 HostSockets::~HostSockets() {
   if (pause_ != 0) loop_->Cancel(pause_);
   while (!clients_.empty()) Drop(clients_.begin()->first);
   if (watch_ != 0) loop_->Remove(watch_);
-  struct stat status{};
-  if (::lstat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_) {
-    ::unlink(path_.c_str());
-  }
 }
 
 Result<void> HostSockets::Serve(VsockDevice* device) {
   vsock_ = device;
-  if (::listen(listener_.get(), kListenBacklog) != 0) return FailErrno("listen on " + path_);
-  watch_ = TRY(loop_->Watch(listener_.get(), EPOLLIN, [this](uint32_t) { AcceptClient(); }));
+  TRY(endpoint_->Listen());
+  watch_ = TRY(loop_->Watch(endpoint_->listener(), EPOLLIN, [this](uint32_t) { AcceptClient(); }));
   return {};
 }
 
 Result<std::unique_ptr<VsockStream>> HostSockets::Accept(uint32_t host_port) {
   if (!Allows(policy_, host_port)) return Fail(ErrorCode::kGuest, "the port is not allowed");
-  UniqueFd socket = TRY(ConnectTo(fmt::format("{}_{}", path_, host_port)));
-  return TRY(UnixStream::Create(std::move(socket), loop_));
+  UniqueFd socket = TRY(endpoint_->Connect(host_port));
+  return std::make_unique<UnixStream>(std::move(socket), loop_, closing_);
 }
 
 void HostSockets::AcceptClient() {
-  UniqueFd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-  if (!socket.valid()) {
-    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) PauseAccepting();
+  Result<UniqueFd> socket = endpoint_->Accept();
+  if (!socket) {
+    const int error = socket.error().errno_value();
+    if (error != EAGAIN && error != EINTR && error != ECONNABORTED) PauseAccepting(socket.error());
     return;
   }
   const uint64_t id = next_client_++;
-  const auto watch = loop_->Watch(socket.get(), EPOLLIN, [this, id](uint32_t) { ReadRequest(id); });
+  const auto watch =
+      loop_->Watch(socket->get(), EPOLLIN, [this, id](uint32_t) { ReadRequest(id); });
   if (!watch) return;
   const auto timer = loop_->After(kRequestTimeout, [this, id] { Drop(id); });
-  clients_.emplace(id, Client{std::move(socket), "", *watch, timer});
+  clients_.emplace(id, Client{*std::move(socket), "", *watch, timer});
   if (clients_.size() >= kMaxPending) UpdateListener();
 }
 
-void HostSockets::PauseAccepting() {
-  log_.Warn("{}", FailErrno("accept on " + path_).error().message());
+void HostSockets::PauseAccepting(const Error& reason) {
+  log_.Warn("{}", reason.message());
   pause_ = loop_->After(kAcceptPause, [this] {
     pause_ = 0;
     UpdateListener();
@@ -138,7 +74,12 @@ void HostSockets::ReadRequest(uint64_t id) {
   // Byte by byte: what follows the newline belongs to the guest.
   while (true) {
     char byte = 0;
-    const ssize_t count = ::recv(client.socket.get(), &byte, 1, 0);
+    iovec piece{&byte, 1};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    // As streams do, for whoever may make few system calls.
+    const ssize_t count = ::recvmsg(client.socket.get(), &message, MSG_DONTWAIT);
     if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (count <= 0) return Drop(id);
     if (byte == '\n') break;
@@ -156,10 +97,9 @@ void HostSockets::HandOver(uint64_t id, uint32_t guest_port) {
   loop_->Remove(found->second.watch);
   found->second.watch = 0;
   Drop(id);
-  auto stream = UnixStream::Create(std::move(socket), loop_);
-  if (!stream) return;
+  auto stream = std::make_unique<UnixStream>(std::move(socket), loop_, closing_);
   // If the guest refuses, the stream goes, and with it the client's connection.
-  vsock_->Connect(guest_port, *std::move(stream), [](uint32_t host_port, VsockStream& connected) {
+  vsock_->Connect(guest_port, std::move(stream), [](uint32_t host_port, VsockStream& connected) {
     const std::string answer = fmt::format("OK {}\n", host_port);
     const iovec piece{const_cast<char*>(answer.data()), answer.size()};
     // Nothing was written before, so there is room for this. A client that has gone already is

@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
+#include "devices/virtio/vsock/host_endpoint.h"
 #include "devices/virtio/vsock/port_range.h"
+#include "devices/virtio/vsock/unix_stream.h"
 #include "devices/virtio/vsock/vsock.h"
 
 namespace mayfly {
@@ -24,18 +26,15 @@ class HostSockets final : public VsockService {
   // Clients that have not said yet what they want; more are left in the listen queue.
   static constexpr size_t kMaxPending = 64;
   static constexpr std::chrono::seconds kRequestTimeout{2};
-  static constexpr int kListenBacklog = 128;
   // Without descriptors or memory for a client, the next try; the listener would stay readable.
   static constexpr std::chrono::milliseconds kAcceptPause{100};
 
-  // Listens on `path`. A socket that nobody listens on any more is replaced; kInvalidArgument if
-  // the path is longer than a Unix socket address takes (with "_" and a port), or something else is
-  // there. Pointers are borrowed; `log` may be null.
-  static Result<std::unique_ptr<HostSockets>> Create(const std::string& path, PortPolicy policy,
-                                                     EventLoop* loop, LogSink* log);
+  // Pointers are borrowed; `log` may be null. If `filtered`, vCPUs call nothing that closes a
+  // socket: the loop does it for them.
+  HostSockets(std::unique_ptr<HostEndpoint> endpoint, PortPolicy policy, EventLoop* loop,
+              bool filtered, LogSink* log);
   HostSockets(const HostSockets&) = delete;
   HostSockets& operator=(const HostSockets&) = delete;
-  // Removes the socket from the file system, if it is still this one.
   ~HostSockets() override;
 
   // The device that connections go to, borrowed. Once, before the machine runs; nothing is accepted
@@ -53,27 +52,18 @@ class HostSockets final : public VsockService {
     EventLoop::TimerId timer = 0;
   };
 
-  HostSockets(std::string path, PortPolicy policy, UniqueFd listener, EventLoop* loop, LogSink* log)
-      : path_(std::move(path)),
-        policy_(std::move(policy)),
-        listener_(std::move(listener)),
-        loop_(loop),
-        log_(log, "vsock socket") {}
-
   void AcceptClient();
-  void PauseAccepting();
+  void PauseAccepting(const Error& reason);
   // The listener is watched unless there are too many clients, or accepting is paused.
   void UpdateListener();
   void ReadRequest(uint64_t id);
   void HandOver(uint64_t id, uint32_t guest_port);
   void Drop(uint64_t id);
 
-  const std::string path_;
+  const std::unique_ptr<HostEndpoint> endpoint_;
   const PortPolicy policy_;
-  UniqueFd listener_;
-  uint64_t device_ = 0;  // st_dev and st_ino of the socket in the file system.
-  uint64_t inode_ = 0;
   EventLoop* const loop_;
+  const UnixStream::Closing closing_;
   GuestLog log_;
   VsockDevice* vsock_ = nullptr;
   EventLoop::WatchId watch_ = 0;

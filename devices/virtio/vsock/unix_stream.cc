@@ -1,6 +1,5 @@
 #include "devices/virtio/vsock/unix_stream.h"
 
-#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -20,21 +19,22 @@ msghdr MessageOf(std::span<const iovec> pieces) {
 
 }  // namespace
 
-Result<std::unique_ptr<UnixStream>> UnixStream::Create(UniqueFd socket, EventLoop* loop) {
-  const int flags = ::fcntl(socket.get(), F_GETFL);
-  if (flags < 0 || ::fcntl(socket.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
-    return FailErrno("fcntl(O_NONBLOCK)");
-  }
-  return std::unique_ptr<UnixStream>(new UnixStream(std::move(socket), loop));
-}
-
 UnixStream::~UnixStream() {
-  if (watch_ != 0) loop_->Remove(watch_);
+  if (closing_ == Closing::kAtOnce || loop_->IsCurrentThread()) {
+    if (watch_ != 0) loop_->Remove(watch_);
+    return;
+  }
+  // A std::function is copyable.
+  loop_->Post(
+      [loop = loop_, watch = watch_, socket = std::make_shared<UniqueFd>(std::move(socket_))] {
+        if (watch != 0) loop->Remove(watch);
+        socket->Reset();
+      });
 }
 
 Result<size_t> UnixStream::Read(std::span<const iovec> to) {
   msghdr message = MessageOf(to);
-  const ssize_t count = ::recvmsg(socket_.get(), &message, 0);
+  const ssize_t count = ::recvmsg(socket_.get(), &message, MSG_DONTWAIT);
   if (count >= 0) return static_cast<size_t>(count);
   if (WouldBlock(errno)) return kWouldBlock;
   return FailErrno("read from a Unix socket");
@@ -43,7 +43,7 @@ Result<size_t> UnixStream::Read(std::span<const iovec> to) {
 Result<size_t> UnixStream::Write(std::span<const iovec> from) {
   const msghdr message = MessageOf(from);
   // A peer that has gone is an error here, not a signal.
-  const ssize_t count = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+  const ssize_t count = ::sendmsg(socket_.get(), &message, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (count >= 0) return static_cast<size_t>(count);
   if (WouldBlock(errno)) return kWouldBlock;
   return FailErrno("write to a Unix socket");

@@ -12,8 +12,12 @@ namespace mayfly {
 // The host's end of a vsock connection on a Unix stream socket.
 class UnixStream final : public VsockStream {
  public:
-  // Makes the socket non-blocking. `loop` is borrowed.
-  static Result<std::unique_ptr<UnixStream>> Create(UniqueFd socket, EventLoop* loop);
+  // Where the socket is closed, whoever has done with the stream.
+  enum class Closing : uint8_t { kAtOnce, kOnLoop };
+
+  // `loop` is borrowed.
+  UnixStream(UniqueFd socket, EventLoop* loop, Closing closing)
+      : socket_(std::move(socket)), loop_(loop), closing_(closing) {}
   UnixStream(const UnixStream&) = delete;
   UnixStream& operator=(const UnixStream&) = delete;
   ~UnixStream() override;
@@ -26,10 +30,9 @@ class UnixStream final : public VsockStream {
   void SetReady(std::function<void()> ready) override;
 
  private:
-  UnixStream(UniqueFd socket, EventLoop* loop) : socket_(std::move(socket)), loop_(loop) {}
-
   UniqueFd socket_;
   EventLoop* const loop_;
+  const Closing closing_;
   EventLoop::WatchId watch_ = 0;
 };
 

@@ -1,5 +1,6 @@
 // "connect": connects to host port 1234 and echoes until the host closes.
 // "accept": waits for the host on port 52, and does the same.
+// "again": connects to host port 1234, starts its driver anew, and goes on like "connect".
 // "refused": connects to a host port where nobody listens.
 #include "vsock.h"
 
@@ -13,7 +14,11 @@ int guest_main(const char* command_line) {
     EXPECT(!vsock_connect(&vsock, 5000, 4321));
     return 0;
   }
-  if (command_line[0] == 'c') {
+  if (command_line[0] == 'a' && command_line[1] == 'g') {
+    EXPECT(vsock_connect(&vsock, 5000, 1234));
+    vsock_start(&vsock);
+  }
+  if (command_line[0] == 'c' || command_line[1] == 'g') {
     EXPECT(vsock_connect(&vsock, 5000, 1234));
   } else {
     print("listening\n");

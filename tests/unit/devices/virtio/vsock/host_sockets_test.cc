@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "devices/virtio/vsock/unix_endpoint.h"
 #include "devices/virtio/vsock/unix_stream.h"
 #include "tests/fakes/loop.h"
 #include "tests/unit/vmm/function/scratch.h"
@@ -51,7 +52,8 @@ class CountingLog final : public LogSink {
 class HostSocketsTest : public testing::Test {
  protected:
   Result<std::unique_ptr<HostSockets>> Create(const PortPolicy& policy) {
-    return HostSockets::Create(path_, policy, loop_.get(), &log_);
+    return std::make_unique<HostSockets>(TRY(UnixEndpoint::Create(path_)), policy, loop_.get(),
+                                         false, &log_);
   }
   Result<std::unique_ptr<HostSockets>> Create() { return Create(PortPolicy()); }
   // The machine's socket with a device behind it that no driver has started.
@@ -111,8 +113,7 @@ TEST_F(HostSocketsTest, NoPortIsAllowedByAnEmptyPolicy) {
 
 // Case 44.
 TEST_F(HostSocketsTest, PathThatLeavesNoRoomForAPortIsRefused) {
-  const auto sockets =
-      HostSockets::Create("/" + std::string(96, 'x'), std::nullopt, loop_.get(), nullptr);
+  const auto sockets = UnixEndpoint::Create("/" + std::string(96, 'x'));
   ASSERT_FALSE(sockets);
   EXPECT_EQ(sockets.error().code(), ErrorCode::kInvalidArgument);
   EXPECT_TRUE(Mentions(sockets.error().message(), "at most 96 bytes"));
@@ -201,7 +202,8 @@ class UnixStreamTest : public testing::Test {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
     peer_ = UniqueFd(ends[0]);
-    stream_ = *UnixStream::Create(UniqueFd(ends[1]), loop_.get());
+    stream_ =
+        std::make_unique<UnixStream>(UniqueFd(ends[1]), loop_.get(), UnixStream::Closing::kAtOnce);
     stream_->SetReady([this] { ++ready_; });
   }
   Result<size_t> Write(size_t size) {
