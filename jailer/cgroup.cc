@@ -228,6 +228,7 @@ Result<void> Cgroup::Join() const {
 
 std::vector<int> Cgroup::process_fds() const {
   std::vector<int> fds;
+  fds.reserve(groups_.size());
   for (const Group& group : groups_) fds.push_back(group.processes.get());
   return fds;
 }

@@ -97,9 +97,10 @@ Result<std::optional<DeadJail>> LookAt(int root, const JailId& id) {
 }
 
 Result<std::vector<std::string>> NamesIn(int root) {
-  const UniqueFd copy = TRY(OpenBeneath(root, ".", O_RDONLY | O_DIRECTORY));
-  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(::dup(copy.get())), &::closedir);
+  UniqueFd copy = TRY(OpenBeneath(root, ".", O_RDONLY | O_DIRECTORY));
+  const std::unique_ptr<DIR, int (*)(DIR*)> listing(::fdopendir(copy.get()), &::closedir);
   if (!listing) return FailErrno("list the directory of jails");
+  (void)copy.Release();
   std::vector<std::string> names;
   while (const dirent* const entry = ::readdir(listing.get())) {
     const std::string name = entry->d_name;

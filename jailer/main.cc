@@ -5,6 +5,7 @@
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <exception>
 
 #include "base/file.h"
 #include "jailer/jail.h"
@@ -70,6 +71,7 @@ Result<int> Run(const Arguments& arguments) {
   options.layers.landlock = false;
   const UniqueFd program = TRY(OpenFile(arguments.program.front(), O_RDONLY));
   std::vector<char*> argv;
+  argv.reserve(arguments.program.size() + 1);
   for (const std::string& argument : arguments.program) {
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
@@ -137,4 +139,11 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace mayfly
 
-int main(int argc, char** argv) { return mayfly::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return mayfly::Main(argc, argv);
+  } catch (const std::exception& failure) {
+    // Nothing of ours throws but the standard library when memory runs out.
+    return mayfly::Report(mayfly::Error(mayfly::ErrorCode::kHost, failure.what()));
+  }
+}

@@ -5,6 +5,7 @@
 #include <rapidjson/writer.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace mayfly {
 namespace {
@@ -27,7 +28,8 @@ void PutPercentiles(Writer& writer, const char* key, const std::vector<double>& 
 
 double Percentile(std::vector<double> values, double share) {
   if (values.empty()) return 0;
-  const auto rank = static_cast<size_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  const auto rank =
+      static_cast<size_t>(std::lround(share * static_cast<double>(values.size() - 1)));
   std::ranges::nth_element(values, values.begin() + static_cast<ptrdiff_t>(rank));
   return values[rank];
 }

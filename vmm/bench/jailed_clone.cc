@@ -40,7 +40,7 @@ class BenchClone final : public CloneBody {
     };
     // Nothing can be taken down behind the filters.
     TRY(source_->Clone(std::move(shell_), on_mark, LockDownClone)).release();
-    (void)ReadPacket(host);  // Until the host closes its end.
+    IgnoreFailure(ReadPacket(host));  // Until the host closes its end.
     ::_exit(0);
   }
 

@@ -153,6 +153,7 @@ Result<std::vector<std::string>> TextsOf(const JsonValue& value, JsonForm form) 
   }
   std::vector<std::string> texts;
   const std::vector<JsonValue> elements = TRY(value.AsArray(InterfaceAddress::kMostDns));
+  texts.reserve(elements.size());
   for (const JsonValue& element : elements) texts.push_back(TRY(element.AsString()));
   return texts;
 }
@@ -198,6 +199,7 @@ Result<NetOptions> ParseNet(const JsonValue& value) {
 
 Result<std::vector<NetOptions>> ParseNets(const std::vector<std::string>& texts) {
   std::vector<NetOptions> nets;
+  nets.reserve(texts.size());
   for (const std::string& text : texts) nets.push_back(TRY(WithContext(ParseNet(text), "--net")));
   return nets;
 }

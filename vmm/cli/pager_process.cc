@@ -24,6 +24,7 @@ Result<PagerProcess> PagerProcess::Start(const RestoreOptions& options) {
   if (options.unverified) arguments.emplace_back("--unverified");
   if (!options.use_working_set) arguments.emplace_back("--no-working-set");
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   const pid_t pid = ::fork();

@@ -40,7 +40,7 @@ Result<int> Serve(const PagerCommandOptions& options) {
       TRY(WithContext(SourceOf(std::move(image), snapshot.manifest_digest(), options.unverified),
                       options.directory));
   if (options.fd >= 0) {
-    ::signal(SIGPIPE, SIG_IGN);
+    static_cast<void>(::signal(SIGPIPE, SIG_IGN));  // There is such a signal.
     TRY(PagerService::ServeOne(UniqueFd(options.fd), std::move(source), service));
     return 0;
   }

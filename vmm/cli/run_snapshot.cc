@@ -17,6 +17,7 @@ namespace {
 
 Result<Manifest> ManifestOf(const SnapshotOptions& options, const FunctionImage& image) {
   std::vector<std::string> taps;
+  taps.reserve(options.run.nets.size());
   for (const NetOptions& net : options.run.nets) taps.push_back(net.tap);
   return ManifestOfFunction(image, taps);
 }

@@ -11,7 +11,7 @@ namespace mayfly {
 Result<std::unique_ptr<SignalWatcher>> SignalWatcher::Create(Callback on_end, Callback on_user1,
                                                              std::function<void()> on_start,
                                                              Callback on_user2) {
-  ::signal(SIGPIPE, SIG_IGN);
+  static_cast<void>(::signal(SIGPIPE, SIG_IGN));  // There is such a signal.
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
