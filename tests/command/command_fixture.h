@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/jailed.h"
 #include "tests/support/program.h"
 
 namespace mayfly {
@@ -37,6 +38,7 @@ class CommandFixture : public testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
   static std::vector<std::string> Command(std::vector<std::string> arguments) {
+    arguments = JailedIfAsked(std::move(arguments));
     arguments.insert(arguments.begin(), Build("bin/mayfly"));
     return arguments;
   }

@@ -152,6 +152,49 @@ TEST_F(JailCommandTest, APlainMachineHasItsDisk) {
   EXPECT_EQ(result.err, "");
 }
 
+// In each way to fill its memory; each life says its number.
+TEST_F(JailCommandTest, APlainMachineIsRestoredInEachWay) {
+  const ProgramResult saved = Mayfly({"vm", "--kernel", Build("test-guests/lives"), "--cmdline",
+                                      "1 4", "--snapshot-to", PathFor("s"), "--snapshot-exit"});
+  ASSERT_EQ(saved.status, 0) << saved.err;
+  for (const char* way : {"map", "uffd", "eager"}) {
+    const std::vector<std::string> command{"vm", "--restore", PathFor("s"), "--memory", way};
+    ExpectAnswer(Jailed(command), "life 0000000000000001\nPASSED\n");
+    std::vector<std::string> unverified = command;
+    unverified.insert(unverified.end(), {"--unverified", "--seccomp", "log"});
+    ExpectAnswer(Jailed(unverified), "life 0000000000000001\nPASSED\n");
+  }
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, APlainMachineIsRestoredWithItsDevices) {
+  Write("disk", std::string(1 << 20, 'd'));
+  const ProgramResult saved =
+      Mayfly({"vm", "--kernel", Build("test-guests/lives"), "--cmdline", "1 1", "--disk",
+              PathFor("disk"), "--vsock", PathFor("v"), "--rng", "--balloon", "target=0",
+              "--snapshot-to", PathFor("s"), "--snapshot-exit"});
+  ASSERT_EQ(saved.status, 0) << saved.err;
+  const ProgramResult restored =
+      Jailed({"vm", "--restore", PathFor("s"), "--vsock", PathFor("w"), "--disk",
+              PathFor("disk") + ",overlay=" + PathFor("layer")});
+  ExpectAnswer(restored, "life 0000000000000001\nPASSED\n");
+  EXPECT_FALSE(fs::exists(PathFor("w")));
+  ExpectNothingLeft();
+}
+
+TEST_F(JailCommandTest, DamagedMemoryIsRefusedInEachWay) {
+  const ProgramResult saved = Mayfly({"vm", "--kernel", Build("test-guests/lives"), "--cmdline",
+                                      "1 1", "--snapshot-to", PathFor("s"), "--snapshot-exit"});
+  ASSERT_EQ(saved.status, 0) << saved.err;
+  std::string memory = Contents(PathFor("s/memory"));
+  memory[0xde000] = static_cast<char>(memory[0xde000] ^ 1);
+  Write("s/memory", memory);
+  for (const char* way : {"map", "uffd", "eager"}) {
+    ExpectError(Jailed({"vm", "--restore", PathFor("s"), "--memory", way}), 4, "memory");
+  }
+  ExpectNothingLeft();
+}
+
 TEST_F(JailCommandTest, SigtermEndsTheMachine) {
   std::vector<std::string> command{
       "timeout", "-s", "TERM", "--preserve-status", "2", "env", "MAYFLY_RUN_DIR=" + PathFor("run")};

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/support/jailed.h"
+
 namespace mayfly {
 namespace {
 
@@ -35,6 +37,7 @@ void GuestFixture::TearDown() {
 std::string GuestFixture::PathFor(const std::string& name) const { return directory_ + "/" + name; }
 
 ProgramResult GuestFixture::Mayfly(std::vector<std::string> arguments, const std::string& input) {
+  arguments = JailedIfAsked(std::move(arguments));
   arguments.insert(arguments.begin(), std::string(MAYFLY_BUILD_DIR) + "/bin/mayfly");
   ProgramResult result = RunProgram(arguments, input, kTimeout);
   // scripts/guest-tests knows this text.

@@ -37,4 +37,16 @@ Result<void> OpenForJail(DiskConfig* disk, std::vector<int>* keep) {
   return {};
 }
 
+Result<UniqueFd> OpenForJail(MemoryImage& image, MemoryOptions* memory, std::vector<int>* keep) {
+  const std::vector<int> layers = image.layers().fds();
+  keep->insert(keep->end(), layers.begin(), layers.end());
+  keep->push_back(image.digests_fd());
+  *memory = TRY(SettleStamps(image, *memory));
+  if (memory->way != MemoryWay::kUffd) return UniqueFd();
+  UniqueFd userfaultfd = TRY(OpenFile("/dev/userfaultfd", O_RDWR));
+  memory->pager.userfaultfd = userfaultfd.get();
+  keep->push_back(userfaultfd.get());
+  return userfaultfd;
+}
+
 }  // namespace mayfly

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "snapshot/restored_memory.h"
 #include "vmm/machine/function_machine.h"
 
 namespace mayfly {
@@ -14,5 +15,9 @@ Result<void> OpenForJail(UniqueFd* kvm, std::vector<NetConfig>* nets, std::vecto
 // A disk and its overlay, for the engine that a jail allows: an io_uring would open files past
 // every filter.
 Result<void> OpenForJail(DiskConfig* disk, std::vector<int>* keep);
+
+// A snapshot's memory, filled as `memory` says, which has nothing to open any more; the
+// userfaultfd, if there is one, which `memory` borrows.
+Result<UniqueFd> OpenForJail(MemoryImage& image, MemoryOptions* memory, std::vector<int>* keep);
 
 }  // namespace mayfly

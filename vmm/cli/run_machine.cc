@@ -88,6 +88,7 @@ Result<int> RunIn(const VmOptions& options, MachineConfig config, MachineRestore
   config.serial_output = STDOUT_FILENO;
   config.serial_input = terminal->input_fd();
   config.threads = confinement.hooks();
+  if (restore != nullptr) restore->memory.pager.on_start = config.threads.pager;
   const std::unique_ptr<Machine> machine =
       TRY(restore != nullptr ? restore->Start(std::move(config), log)
                              : MachineBuilder(std::move(config), log).Boot());
@@ -112,31 +113,46 @@ Result<int> RunIn(const VmOptions& options, MachineConfig config, MachineRestore
   return confinement.Finish(static_cast<int>(ExitCodeOf(end.reason)));
 }
 
-// The supervisor's half: opens everything.
-Result<int> RunJailed(const VmOptions& options, MachineConfig config, LogSink* log) {
-  if (options.restore || options.snapshot) {
+Result<void> OpenKernel(MachineConfig* config, std::vector<int>* keep) {
+  config->kernel_fd = TRY(WithContext(OpenFile(config->kernel, O_RDONLY), "kernel"));
+  keep->push_back(config->kernel_fd.get());
+  if (config->initrd_path.empty()) return {};
+  config->initrd =
+      TRY(WithContext(ReadFile(std::exchange(config->initrd_path, {}), kMostInitrd), "initrd"));
+  return {};
+}
+
+MachineSize SizeOf(const MachineConfig& config, const MachineRestore* restore) {
+  if (restore == nullptr) return {config.memory_bytes, config.vcpu_count};
+  return {restore->state.memory_bytes, static_cast<uint32_t>(restore->state.vcpus.size())};
+}
+
+// The supervisor's half: opens everything. `restore` is null if the machine is booted.
+Result<int> RunJailed(const VmOptions& options, MachineConfig config, MachineRestore* restore,
+                      LogSink* log) {
+  if (options.snapshot) {
     return Fail(ErrorCode::kUnsupported,
-                "--snapshot-to and --restore: not with --jail, a plain machine's snapshot is made "
-                "and restored outside of one");
+                "--snapshot-to: not with --jail, a plain machine is saved outside of one");
   }
   std::vector<int> keep;
-  config.kernel_fd = TRY(WithContext(OpenFile(config.kernel, O_RDONLY), "kernel"));
-  keep.push_back(config.kernel_fd.get());
-  if (!config.initrd_path.empty()) {
-    config.initrd =
-        TRY(WithContext(ReadFile(std::exchange(config.initrd_path, {}), kMostInitrd), "initrd"));
+  UniqueFd userfaultfd;
+  if (restore != nullptr) {
+    userfaultfd =
+        TRY(WithContext(OpenForJail(*restore->image, &restore->memory, &keep), restore->directory));
+  } else {
+    TRY(OpenKernel(&config, &keep));
   }
   for (size_t i = 0; i < config.disks.size(); ++i) {
     TRY(WithContext(OpenForJail(&config.disks[i], &keep), fmt::format("disk{}", i)));
   }
   TRY(OpenForJail(&config.kvm, &config.nets, &keep));
-  const MachineSize size{config.memory_bytes, config.vcpu_count};
+  const MachineSize size = SizeOf(config, restore);
   SupervisorTasks tasks{.metrics = options.metrics};
   if (config.vsock && !config.vsock->path.empty()) tasks.vsock = &*config.vsock;
   const SavedTerminal terminal;
   return RunConfined(
       options.jail, size, std::move(keep), tasks, log, [&](Confinement& confinement) {
-        const Result<int> status = RunIn(options, std::move(config), nullptr, log, confinement);
+        const Result<int> status = RunIn(options, std::move(config), restore, log, confinement);
         return status ? *status : ReportError(status.error());
       });
 }
@@ -147,7 +163,7 @@ Result<int> Run(const VmOptions& options) {
   std::unique_ptr<MachineRestore> restore;
   if (options.restore) restore = TRY(MachineRestore::Open(options));
   MachineConfig config = restore ? std::move(restore->config) : ConfigOf(options);
-  if (options.jail.wanted) return RunJailed(options, std::move(config), &log);
+  if (options.jail.wanted) return RunJailed(options, std::move(config), restore.get(), &log);
   Confinement none;
   return RunIn(options, std::move(config), restore.get(), &log, none);
 }

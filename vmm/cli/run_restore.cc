@@ -42,19 +42,12 @@ class RestoreRun {
   Result<int> RunJailed() {
     MemoryOptions& memory = restore_->memory;
     FunctionCloneConfig& config = restore_->config;
-    std::vector<int> keep = restore_->image->layers().fds();
-    keep.push_back(restore_->image->digests_fd());
-    keep.push_back(config.image.get());
-    memory = TRY(WithContext(SettleStamps(*restore_->image, memory), options_.directory));
+    std::vector<int> keep{config.image.get()};
+    const UniqueFd userfaultfd =
+        TRY(WithContext(OpenForJail(*restore_->image, &memory, &keep), options_.directory));
     TRY(OpenForJail(&config.jail.kvm, &config.nets, &keep));
-    UniqueFd userfaultfd;
     RemotePager::Peer pager;
     if (memory.remote != nullptr) pager = TRY(WithContext(ConnectToPager(&keep), "pager"));
-    if (memory.way == MemoryWay::kUffd) {
-      userfaultfd = TRY(OpenFile("/dev/userfaultfd", O_RDWR));
-      memory.pager.userfaultfd = userfaultfd.get();
-      keep.push_back(userfaultfd.get());
-    }
     const SupervisorTasks tasks{options_.metrics, options_.record ? options_.directory : ""};
     const MachineSize size{restore_->state.memory_bytes,
                            static_cast<uint32_t>(restore_->state.vcpus.size())};
