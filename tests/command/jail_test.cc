@@ -152,6 +152,27 @@ TEST_F(JailCommandTest, APlainMachineHasItsDisk) {
   EXPECT_EQ(result.err, "");
 }
 
+TEST_F(JailCommandTest, APlainMachineHasItsEntropy) {
+  const ProgramResult result =
+      Jailed({"vm", "--kernel", Build("test-guests/rng"), "--rng", "--seccomp", "log"});
+  ExpectAnswer(result, "PASSED\n");
+}
+
+// The guest gives up 64 MiB, and waits for another target then.
+TEST_F(JailCommandTest, APlainMachineGivesItsMemoryUp) {
+  std::vector<std::string> command = JailedCommand(
+      {"vm", "--kernel", Build("test-guests/balloon"), "--balloon", "target=64M,stats=100ms"});
+  command.insert(command.begin(), {"sh", "-c",
+                                   R"("$@" >$0 & until grep -qs inflated $0; do sleep 0.01; done; )"
+                                   R"(kill -TERM $!; wait $!)",
+                                   PathFor("out")});
+  const ProgramResult result = RunProgram(command);
+  EXPECT_EQ(result.status, 128 + SIGTERM) << result.err;
+  EXPECT_EQ(result.err, "");
+  EXPECT_EQ(Contents(PathFor("out")), "touched\ninflated\n");
+  ExpectNothingLeft();
+}
+
 // In each way to fill its memory; each life says its number.
 TEST_F(JailCommandTest, APlainMachineIsRestoredInEachWay) {
   const ProgramResult saved = Mayfly({"vm", "--kernel", Build("test-guests/lives"), "--cmdline",

@@ -1,4 +1,8 @@
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -6,6 +10,7 @@
 #include <chrono>
 #include <csignal>
 #include <random>
+#include <set>
 #include <thread>
 
 #include "base/file.h"
@@ -26,6 +31,10 @@ class KillTest : public testing::Test {
     options_.record_directory = records_.path();
     options_.cgroup.memory_bytes = 64 << 20;
     options_.cgroup.processes = 10;
+    options_.user = JailUser{kUser, kUser};
+    options_.sockets = {socket_};
+    // Whoever loses its supervisor becomes this process's child.
+    ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
     const auto places =
         Cgroup::PlacesFor(CgroupMounts::OfThisProcess().value(), options_.id, options_.cgroup);
     if (!places) GTEST_SKIP() << places.error().message();
@@ -35,8 +44,46 @@ class KillTest : public testing::Test {
   // Starts a jail over and over, in a process that dies of it.
   [[noreturn]] void Supervise() const {
     while (true) {
-      (void)RunInJail(options_, [] { return 0; });
+      const auto jail = Jail::Create(options_);
+      if (!jail) ::_exit(1);
+      const UniqueFd listener = Listen();
+      if ((*jail)->Start({listener.get()}, [] { return 0; })) (void)(*jail)->Wait();
+      fs::remove(socket_);
     }
+  }
+  [[nodiscard]] UniqueFd Listen() const {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::ranges::copy(socket_, static_cast<char*>(address.sun_path));
+    if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+        ::listen(socket.get(), 1) != 0) {
+      ::_exit(1);
+    }
+    return socket;
+  }
+  // Waits for all that this process is the parent of by now.
+  static bool NobodyIsLeft() {
+    for (int attempt = 0; attempt < 2000; ++attempt) {
+      const pid_t ended = ::waitpid(-1, nullptr, WNOHANG);
+      if (ended < 0) return errno == ECHILD;
+      if (ended == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+  // Those of the jails' user, and those that have a name. "net:[4026531840]"
+  [[nodiscard]] static std::set<std::string> Namespaces() {
+    std::set<std::string> found;
+    std::error_code gone;
+    for (const auto& process : fs::directory_iterator("/proc")) {
+      struct stat status{};
+      if (::stat(process.path().c_str(), &status) != 0 || status.st_uid != kUser) continue;
+      for (const auto& link : fs::directory_iterator(process.path() / "ns", gone)) {
+        found.insert(fs::read_symlink(link, gone).string());
+      }
+    }
+    for (const auto& name : fs::directory_iterator("/run/netns", gone)) found.insert(name.path());
+    return found;
   }
   [[nodiscard]] static size_t Mounts() {
     const auto text = ReadFile("/proc/self/mountinfo", 1 << 24).value();
@@ -60,13 +107,18 @@ class KillTest : public testing::Test {
     });
   }
 
+  static constexpr uint32_t kUser = 0x7ffe1234;  // Nobody else's.
+
   RecordDirectory records_;
+  const RecordDirectory sockets_;
+  const std::string socket_ = sockets_.path() + "/socket";
   JailOptions options_;
   std::vector<Cgroup::Place> places_;
 };
 
 TEST_F(KillTest, AfterTheCollectorNothingIsLeftOfJailsWhoseSupervisorsWereKilled) {
   const size_t mounts = Mounts();
+  const std::set<std::string> namespaces = Namespaces();
   std::mt19937 random(7);
   size_t collected = 0;
   for (int cycle = 0; cycle < kCycles; ++cycle) {
@@ -77,7 +129,10 @@ TEST_F(KillTest, AfterTheCollectorNothingIsLeftOfJailsWhoseSupervisorsWereKilled
     ::waitpid(supervisor, nullptr, 0);
     ASSERT_TRUE(CollectAll(&collected)) << cycle;
     ASSERT_FALSE(AnybodyLeft()) << cycle;
+    ASSERT_FALSE(fs::exists(socket_)) << cycle;
   }
+  EXPECT_TRUE(NobodyIsLeft());
+  EXPECT_EQ(Namespaces(), namespaces);
   EXPECT_TRUE(fs::is_empty(records_.path()));
   EXPECT_EQ(Mounts(), mounts);
   EXPECT_GT(collected, 0U);
