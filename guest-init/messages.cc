@@ -85,7 +85,9 @@ Result<std::vector<NetworkInterface>> ParseNetwork(const JsonObject& json) {
 }  // namespace
 
 Result<Function> ParseLoad(std::span<const uint8_t> payload) {
-  const JsonObject json = TRY(JsonObject::Parse(payload, "load"));
+  const Result<JsonObject> parsed = JsonObject::Parse(payload, "load");
+  if (!parsed) return std::unexpected(parsed.error());
+  const JsonObject& json = *parsed;
   Function function;
   function.name = json.String("name").value_or("");
   if (function.name.empty()) return Invalid("load: no name");
@@ -122,7 +124,9 @@ Result<std::vector<NetworkInterface>> ParseRestore(std::span<const uint8_t> payl
 
 Result<InvokeRequest> ParseInvoke(const Function& function, uint64_t id,
                                   std::span<const uint8_t> payload) {
-  const JsonObject json = TRY(JsonObject::Parse(payload, "invoke"));
+  const Result<JsonObject> parsed = JsonObject::Parse(payload, "invoke");
+  if (!parsed) return std::unexpected(parsed.error());
+  const JsonObject& json = *parsed;
   InvokeRequest request;
   request.invocation.id = id;
   request.invocation.request_id = TRY(Field(json, "request_id"));
