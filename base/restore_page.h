@@ -53,8 +53,24 @@ struct RestorePage {
   uint64_t generation;     // 0 from boot on; another value in each life.
   uint64_t wall_clock_ns;  // Since 1970, at the beginning of this life.
   std::array<uint8_t, 64> entropy;
+  // What the first vCPU's time stamp counter was at `wall_clock_ns`, and how fast it runs: a guest
+  // that does not get to run at once adds the difference. A rate of 0: not known.
+  uint64_t tsc;
+  uint32_t tsc_khz;
+  uint32_t reserved;
+
+  // The wall clock when the counter stands at `counter`.
+  [[nodiscard]] uint64_t WallClockAt(uint64_t counter) const {
+    // Longer than any guest waits; a counter beyond is not the one that the VMM has read.
+    constexpr uint64_t kMostMs = 3'600'000;
+    const uint64_t ticks = counter - tsc;
+    if (tsc_khz == 0 || counter < tsc || ticks / tsc_khz > kMostMs) return wall_clock_ns;
+    // Milliseconds and the rest apart: the product of all ticks and 1,000,000 can be too large.
+    return wall_clock_ns + ticks / tsc_khz * 1'000'000 + ticks % tsc_khz * 1'000'000 / tsc_khz;
+  }
 };
-static_assert(sizeof(RestorePage) == 96);
+static_assert(sizeof(RestorePage) == 112);
 static_assert(offsetof(RestorePage, entropy) == 32);
+static_assert(offsetof(RestorePage, tsc) == 96);
 
 }  // namespace mayfly

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "tests/guest/guest_fixture.h"
+#include "vmm/machine/new_life.h"
 
 namespace mayfly {
 namespace {
@@ -89,6 +90,19 @@ TEST_F(SnapshotGuestTest, EachLifeHasABootIdOfItsOwn) {
   ASSERT_EQ(second.out.size(), 37u);
   EXPECT_NE(first.out.substr(0, 37), second.out);
   EXPECT_EQ(first.out.substr(0, 37), first.out.substr(37));
+}
+
+TEST_F(SnapshotGuestTest, EachLifeHasTheTime) {
+  Save("faulty");
+  for (int life = 0; life < 2; ++life) {
+    const int64_t before = static_cast<int64_t>(WallClockNs());
+    const ProgramResult answer = Invoke("clock");
+    const int64_t after = static_cast<int64_t>(WallClockNs());
+    ASSERT_EQ(answer.status, 0) << answer.err;
+    const int64_t clock = std::stoll(answer.out);
+    EXPECT_GE(clock, before);
+    EXPECT_LE(clock, after);
+  }
 }
 
 TEST_F(SnapshotGuestTest, ARecordedWorkingSetIsFilledAhead) {

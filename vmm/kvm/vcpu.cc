@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <memory>
 
@@ -160,6 +161,13 @@ Result<uint32_t> Vcpu::GetTscKhz() const {
 Result<void> Vcpu::AnnouncePause() const {
   if (::ioctl(fd_.get(), KVM_KVMCLOCK_CTRL, 0) == 0 || errno == EINVAL) return {};
   return FailErrno("KVM_KVMCLOCK_CTRL");
+}
+
+Result<uint64_t> Vcpu::GetTsc() const {
+  const std::array<uint32_t, 1> index{kMsrTsc};
+  const std::vector<kvm_msr_entry> values = TRY(GetMsrs(index));
+  if (values.empty()) return Fail(ErrorCode::kUnsupported, "KVM has no time stamp counter");
+  return values.front().data;
 }
 
 }  // namespace mayfly

@@ -16,6 +16,8 @@ namespace mayfly {
 // time, but for RequestExit().
 class Vcpu {
  public:
+  static constexpr uint32_t kMsrTsc = 0x10;  // IA32_TIME_STAMP_COUNTER
+
   [[nodiscard]] uint32_t id() const { return id_; }
   // The page that the kernel shares with us; valid after Run().
   [[nodiscard]] kvm_run& run() const { return *reinterpret_cast<kvm_run*>(run_.data()); }
@@ -34,8 +36,7 @@ class Vcpu {
   [[nodiscard]] Result<void> SetSystemRegisters(const kvm_sregs& registers) const;
   [[nodiscard]] Result<void> SetFpu(const kvm_fpu& fpu) const;
   // The values of those of `indices` that this vCPU has.
-  [[nodiscard]] Result<std::vector<kvm_msr_entry>> GetMsrs(
-      std::span<const uint32_t> indices) const;
+  [[nodiscard]] Result<std::vector<kvm_msr_entry>> GetMsrs(std::span<const uint32_t> indices) const;
   [[nodiscard]] Result<void> SetMsrs(std::span<const kvm_msr_entry> msrs) const;
   // One of KVM_MP_STATE_*.
   [[nodiscard]] Result<uint32_t> GetMpState() const;
@@ -49,6 +50,8 @@ class Vcpu {
   [[nodiscard]] Result<kvm_vcpu_events> GetEvents() const;
   [[nodiscard]] Result<void> SetEvents(const kvm_vcpu_events& events) const;
   [[nodiscard]] Result<uint32_t> GetTscKhz() const;
+  // What the guest would read now with rdtsc.
+  [[nodiscard]] Result<uint64_t> GetTsc() const;
   // KVM_KVMCLOCK_CTRL: tells the guest's soft-lockup watchdog that it was stopped. Nothing if the
   // guest does not use kvmclock.
   [[nodiscard]] Result<void> AnnouncePause() const;
@@ -57,8 +60,7 @@ class Vcpu {
 
  private:
   friend class Vm;
-  Vcpu(uint32_t id, UniqueFd fd, Mapping run)
-      : id_(id), fd_(std::move(fd)), run_(std::move(run)) {}
+  Vcpu(uint32_t id, UniqueFd fd, Mapping run) : id_(id), fd_(std::move(fd)), run_(std::move(run)) {}
 
   uint32_t id_;
   UniqueFd fd_;

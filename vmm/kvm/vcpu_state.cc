@@ -9,7 +9,6 @@
 namespace mayfly {
 namespace {
 
-constexpr uint32_t kMsrTsc = 0x10;
 constexpr uint32_t kMsrTscDeadline = 0x6e0;
 // Hosts of one kind differ by so much in what they measure at their start; more is another clock.
 constexpr uint32_t kTscTolerancePerMillion = 250;
@@ -80,7 +79,7 @@ Result<void> CompareTsc(const Vcpu& vcpu, const VcpuState& state) {
 // The deadline counts in the counter's terms, so it comes after it. Rotated, not sorted: clang
 // calls the buffer of this library's stable sort deprecated.
 void SortForRestore(std::vector<kvm_msr_entry>& msrs) {
-  const auto counter = std::ranges::find(msrs, kMsrTsc, &kvm_msr_entry::index);
+  const auto counter = std::ranges::find(msrs, Vcpu::kMsrTsc, &kvm_msr_entry::index);
   if (counter != msrs.end()) std::rotate(msrs.begin(), counter, counter + 1);
   const auto deadline = std::ranges::find(msrs, kMsrTscDeadline, &kvm_msr_entry::index);
   if (deadline != msrs.end()) std::rotate(deadline, deadline + 1, msrs.end());

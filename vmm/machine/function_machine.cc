@@ -54,11 +54,7 @@ std::string LoadJson(const FunctionDescription& description,
   rapidjson::Document document;
   document.Parse(Serialize(description).c_str());
   auto& allocator = document.GetAllocator();
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  document.AddMember(
-      "wall_clock_ns",
-      static_cast<int64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count()),
-      allocator);
+  document.AddMember("wall_clock_ns", static_cast<int64_t>(WallClockNs()), allocator);
   document.AddMember("device", "/dev/vda", allocator);
   document.AddMember("network", NetworkJson(addresses, allocator), allocator);
   if (snapshot) document.AddMember("snapshot", true, allocator);

@@ -7,8 +7,32 @@
 
 #include "base/check.h"
 #include "vmm/boot/layout.h"
+#include "vmm/machine/new_life.h"
 
 namespace mayfly {
+namespace {
+
+// Puts in what time it is by the host's clock and by the guest's counter. Whatever passes between
+// the two readings the guest's clock will be wrong by, so they are taken again if this thread has
+// not had its processor meanwhile.
+Result<void> ReadTime(const VcpuThread& vcpu, RestorePage* page) {
+  constexpr uint64_t kLongNs = 50'000;
+  constexpr int kMostReadings = 8;
+  page->tsc_khz = TRY(vcpu.GetTscKhz());
+  uint64_t least = UINT64_MAX;
+  for (int i = 0; i < kMostReadings && least > kLongNs; ++i) {
+    const uint64_t before = WallClockNs();
+    const uint64_t tsc = TRY(vcpu.GetTsc());
+    const uint64_t took = WallClockNs() - before;
+    if (took >= least) continue;
+    least = took;
+    page->tsc = tsc;
+    page->wall_clock_ns = before + took / 2;
+  }
+  return {};
+}
+
+}  // namespace
 
 Machine::Machine(Parts parts) : parts_(std::move(parts)) {
   if (parts_.threads) return;
@@ -77,7 +101,8 @@ void Machine::OnDoorbell(std::function<void()> rung) {
   });
 }
 
-Result<void> Machine::SetRestorePage(const RestorePage& page) const {
+Result<void> Machine::SetRestorePage(RestorePage page) const {
+  TRY(ReadTime(*parts_.threads->vcpus().front(), &page));
   if (parts_.memory->WriteValue(layout::kRestorePage, page)) return {};
   // The page may have become one that cannot be had.
   if (const auto end = parts_.end->Get()) return Fail(ErrorCode::kHost, end->detail);

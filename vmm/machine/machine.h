@@ -105,8 +105,9 @@ class Machine {
   void OnMark(std::function<void(uint32_t)> marked) const {
     parts_.doorbell->OnMark(std::move(marked));
   }
-  // Fills the restore page, which tells the guest that a new life has begun. While it is paused.
-  Result<void> SetRestorePage(const RestorePage& page) const;
+  // Fills the restore page, which tells the guest that a new life has begun, with `page` and with
+  // what time it is. While it is paused.
+  Result<void> SetRestorePage(RestorePage page) const;
 
   // Ends the machine with EndReason::kStopped, unless it has ended already, and waits for its
   // threads. Idempotent.

@@ -37,14 +37,16 @@ Result<uint32_t> NewCid() {
   return cid;
 }
 
+uint64_t WallClockNs() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+}
+
 Result<RestorePage> NewLife() {
   RestorePage page = FirstLife();
   // 64 random bits instead of a count: clones of one snapshot know nothing of each other.
   while (page.generation == 0) TRY(FillRandom(MutableBytesOf(page.generation)));
   TRY(FillRandom(page.entropy));
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  page.wall_clock_ns =
-      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
   return page;
 }
 

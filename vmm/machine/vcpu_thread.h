@@ -52,6 +52,11 @@ class VcpuThread {
   // Gives the vCPU another state, but for what PrepareVcpu() sets; while it is paused.
   Result<void> Restore(const VcpuState& state) const { return RestoreRegisters(vcpu_, state); }
 
+  // The guest's time stamp counter, while the vCPU is paused.
+  [[nodiscard]] Result<uint64_t> GetTsc() const { return vcpu_.GetTsc(); }
+  // Its rate.
+  [[nodiscard]] Result<uint32_t> GetTscKhz() const { return vcpu_.GetTscKhz(); }
+
   // The vCPU's state, while it is paused.
   Result<VcpuState> Save(std::span<const uint32_t> msr_indices) const {
     return SaveVcpu(vcpu_, msr_indices);
