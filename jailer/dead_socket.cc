@@ -32,6 +32,11 @@ bool Listens(int file) {
   return result == 0 || errno != ECONNREFUSED;
 }
 
+Result<void> UnlessGone(const std::string& path) {
+  if (errno == ENOENT || errno == ENOTDIR) return {};
+  return FailErrno(path);
+}
+
 }  // namespace
 
 Result<void> RemoveDeadSocket(const std::string& path) {
@@ -39,12 +44,11 @@ Result<void> RemoveDeadSocket(const std::string& path) {
   const std::string name = path.substr(slash == std::string::npos ? 0 : slash + 1);
   const std::string parent = slash == std::string::npos ? "." : path.substr(0, slash + 1);
   const UniqueFd directory(::open(parent.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory.valid()) return UnlessGone(path);
   const UniqueFd file(::openat(directory.get(), name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.valid()) return UnlessGone(path);
   struct stat status{};
-  if (!file.valid() || ::fstat(file.get(), &status) != 0) {
-    if (errno == ENOENT) return {};
-    return FailErrno(path);
-  }
+  if (::fstat(file.get(), &status) != 0) return FailErrno(path);
   if (!S_ISSOCK(status.st_mode) || status.st_uid != ::geteuid()) return {};
   for (int i = 0; Listens(file.get()); ++i) {
     // Somebody else's by now.
