@@ -136,5 +136,63 @@ TEST_F(BenchTest, PagesThatAreNoPowerOfTwoAreRefused) {
   EXPECT_NE(result.err.find("--pages: 100"), std::string::npos) << result.err;
 }
 
+// With the test guest "control" in place of a Linux guest.
+class FunctionBenchTest : public BenchTest {
+ protected:
+  void SetUp() override {
+    BenchTest::SetUp();
+    ASSERT_EQ(Mayfly({"build", Build("examples/echo-c"), "-o", PathFor("f.mfn")}).status, 0);
+  }
+
+  static void ExpectPercentiles(const rapidjson::Value& row, const char* key) {
+    ASSERT_TRUE(row.HasMember(key)) << key;
+    EXPECT_GT(row[key]["p50"].GetDouble(), 0) << key;
+    EXPECT_GE(row[key]["p99"].GetDouble(), row[key]["p50"].GetDouble()) << key;
+  }
+};
+
+TEST_F(FunctionBenchTest, BootMeasuresEveryStage) {
+  const ProgramResult result = Mayfly({"bench", "boot", PathFor("f.mfn"), "--kernel",
+                                       Build("test-guests/control"), "--runs", "2", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  rapidjson::Document rows;
+  rows.Parse(result.out.c_str());
+  ASSERT_EQ(rows.Size(), 1u);
+  EXPECT_EQ(rows[0]["runs"].GetUint(), 2u);
+  for (const char* key : {"prepare_us", "boot_us", "load_us", "answer_us", "total_us"}) {
+    ExpectPercentiles(rows[0], key);
+  }
+  EXPECT_GT(rows[0]["total_us"]["p50"].GetDouble(), rows[0]["prepare_us"]["p50"].GetDouble());
+}
+
+TEST_F(FunctionBenchTest, InvokeMeasuresEveryWay) {
+  ASSERT_EQ(Mayfly({"snapshot", PathFor("f.mfn"), "--kernel", Build("test-guests/control"), "-o",
+                    PathFor("f.snap")})
+                .status,
+            0);
+  const ProgramResult result =
+      Mayfly({"bench", "invoke", PathFor("f.snap"), "--runs", "2", "--json"});
+  ASSERT_EQ(result.status, 0) << result.err;
+  rapidjson::Document rows;
+  rows.Parse(result.out.c_str());
+  ASSERT_EQ(rows.Size(), 3u);
+  EXPECT_STREQ(rows[0]["way"].GetString(), "map");
+  EXPECT_STREQ(rows[1]["way"].GetString(), "uffd");
+  EXPECT_STREQ(rows[2]["way"].GetString(), "eager");
+  for (const auto& row : rows.GetArray()) {
+    for (const char* key : {"restore_us", "answer_us", "total_us"}) ExpectPercentiles(row, key);
+  }
+}
+
+TEST_F(FunctionBenchTest, ASnapshotThatIsNotThereIsAnError) {
+  ExpectError(Mayfly({"bench", "invoke", PathFor("none.snap")}), 4, "none.snap");
+}
+
+TEST_F(FunctionBenchTest, AnUnknownWayOfFillingIsRefusedByName) {
+  const ProgramResult result = Mayfly({"bench", "invoke", PathFor("f.snap"), "--way", "magic"});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_NE(result.err.find("--way: magic"), std::string::npos) << result.err;
+}
+
 }  // namespace
 }  // namespace mayfly

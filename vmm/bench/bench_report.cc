@@ -14,6 +14,8 @@ using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
 
 double Median(const std::vector<double>& values) { return Percentile(values, 0.5); }
 
+}  // namespace
+
 void PutPercentiles(Writer& writer, const char* key, const std::vector<double>& values) {
   writer.Key(key);
   writer.StartObject();
@@ -23,8 +25,6 @@ void PutPercentiles(Writer& writer, const char* key, const std::vector<double>& 
   }
   writer.EndObject();
 }
-
-}  // namespace
 
 double Percentile(std::vector<double> values, double share) {
   if (values.empty()) return 0;

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
 #include <string>
 #include <vector>
 
@@ -13,6 +16,10 @@ std::string NameOf(const RestoreCase& what);
 
 // The value that a `share` of the values do not exceed; 0 of none.
 double Percentile(std::vector<double> values, double share);
+
+// Puts the 50th, 90th and 99th percentiles there, as the object `key`.
+void PutPercentiles(rapidjson::Writer<rapidjson::StringBuffer>& writer, const char* key,
+                    const std::vector<double>& values);
 
 // The table that `mayfly bench restore` prints, and its rows as JSON: docs/bench.md.
 std::string RestoreTable(const std::vector<RestoreRow>& rows);

@@ -97,6 +97,47 @@ Result<void> PrepareFaults(const BenchArguments& arguments, BenchOptions& option
   return {};
 }
 
+Result<void> PrepareInvokes(const BenchArguments& arguments, BenchOptions& options) {
+  options.invoke = TRY(PrepareInvoke(arguments.invoke));
+  const std::vector<std::string> ways =
+      arguments.ways.empty() ? std::vector<std::string>{"map", "uffd", "eager"} : arguments.ways;
+  for (const std::string& way : ways) {
+    options.fills.push_back(TRY(WithContext(ParseFillMemory(way), "--way")));
+  }
+  return {};
+}
+
+void AddFunctionBenches(CLI::App& bench, BenchArguments& arguments) {
+  CLI::App* boot = bench.add_subcommand(
+      "boot", "Boot a function again and again: where the time until its first answer goes");
+  boot->add_option("image", arguments.boot.image, "The function image")
+      ->required()
+      ->type_name("NAME.mfn");
+  AddFunctionOptions(*boot, arguments.boot);
+  boot->add_option("--runs", arguments.boots, "How often")->type_name("N")->capture_default_str();
+  boot->add_flag("--json", arguments.json, "As JSON");
+  boot->footer("docs/bench.md says what is in the table.\n");
+  boot->callback([&arguments] { arguments.kind = BenchKind::kBoot; });
+  CLI::App* invoke = bench.add_subcommand(
+      "invoke", "Restore a function's snapshot again and again, until its first answer");
+  invoke->add_option("snapshot", arguments.invoke.directory, "The snapshot")
+      ->required()
+      ->type_name("DIR");
+  invoke->add_option("--event", arguments.invoke.event, "The event: itself, @FILE, or - for stdin")
+      ->type_name("JSON|@FILE|-")
+      ->capture_default_str();
+  invoke->add_option("--way", arguments.ways, "How memory is filled; several are possible")
+      ->type_name("map|uffd|eager")
+      ->allow_extra_args(false);
+  invoke->add_flag("--no-working-set", arguments.invoke.no_working_set, "Do not fill it ahead");
+  invoke->add_option("--timeout", arguments.invoke.timeout, "For one invocation, such as 3s")
+      ->type_name("TIME");
+  AddRuns(*invoke, arguments);
+  invoke->add_flag("--json", arguments.json, "As JSON");
+  invoke->footer("docs/bench.md says what is in the table.\n");
+  invoke->callback([&arguments] { arguments.kind = BenchKind::kInvoke; });
+}
+
 }  // namespace
 
 void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
@@ -142,13 +183,14 @@ void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
   AddCommonOptions(*storm, arguments);
   storm->footer("docs/bench.md says what is printed.\n");
   storm->callback([&arguments] { arguments.kind = BenchKind::kStorm; });
+  AddFunctionBenches(*command, arguments);
 }
 
 Result<BenchOptions> PrepareBench(const BenchArguments& arguments) {
   BenchOptions options;
   options.kind = arguments.kind;
-  options.runs =
-      static_cast<uint32_t>(TRY(WithContext(ParseCount(arguments.runs, 1, kMostRuns), "--runs")));
+  const std::string& runs = options.kind == BenchKind::kBoot ? arguments.boots : arguments.runs;
+  options.runs = static_cast<uint32_t>(TRY(WithContext(ParseCount(runs, 1, kMostRuns), "--runs")));
   options.json = arguments.json;
   switch (options.kind) {
     case BenchKind::kRestore:
@@ -156,6 +198,12 @@ Result<BenchOptions> PrepareBench(const BenchArguments& arguments) {
       break;
     case BenchKind::kFaults:
       TRY(PrepareFaults(arguments, options));
+      break;
+    case BenchKind::kBoot:
+      options.boot = TRY(PrepareRun(arguments.boot));
+      break;
+    case BenchKind::kInvoke:
+      TRY(PrepareInvokes(arguments, options));
       break;
     case BenchKind::kStorm:
       options.clones = static_cast<uint32_t>(

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "vmm/cli/cmd_invoke.h"
+#include "vmm/cli/cmd_run.h"
 
 namespace CLI {
 class App;
@@ -12,7 +14,7 @@ class App;
 
 namespace mayfly {
 
-enum class BenchKind : uint8_t { kRestore, kFaults, kShells, kStorm };
+enum class BenchKind : uint8_t { kRestore, kFaults, kShells, kStorm, kBoot, kInvoke };
 
 // `mayfly bench` as typed; empty where nothing was.
 struct BenchArguments {
@@ -25,6 +27,9 @@ struct BenchArguments {
   std::string clones = "1000";
   std::string guest_directory;
   std::string html;
+  RunArguments boot;
+  std::string boots = "20";
+  InvokeArguments invoke;
   bool json = false;
 };
 
@@ -38,6 +43,9 @@ struct BenchOptions {
   uint32_t clones = 1000;
   std::string guest;
   std::string html;  // The file for the page; empty: none.
+  RunOptions boot;
+  RestoreOptions invoke;
+  std::vector<FillMemory> fills;  // The ways of the latter.
   bool json = false;
 };
 

@@ -16,6 +16,7 @@
 #include "vmm/bench/restore_bench.h"
 #include "vmm/bench/shell_bench.h"
 #include "vmm/bench/storm_bench.h"
+#include "vmm/cli/bench_functions.h"
 #include "vmm/cli/output.h"
 #include "vmm/machine/function_manifest.h"
 
@@ -136,6 +137,16 @@ Result<std::string> MeasureStorm(const BenchOptions& options) {
   return options.json ? StormJson(result) : StormTable(result);
 }
 
+Result<std::string> MeasureFunctions(const BenchOptions& options) {
+  std::vector<FunctionBenchRow> rows;
+  if (options.kind == BenchKind::kBoot) {
+    rows.push_back(TRY(MeasureBoots(options.boot, options.runs)));
+  } else {
+    rows = TRY(MeasureAnswers(options.invoke, options.fills, options.runs));
+  }
+  return options.json ? FunctionBenchJson(rows, options.runs) : FunctionBenchTable(rows);
+}
+
 Result<std::string> Measure(const BenchOptions& options) {
   switch (options.kind) {
     case BenchKind::kRestore:
@@ -146,6 +157,9 @@ Result<std::string> Measure(const BenchOptions& options) {
       return MeasureShells(options);
     case BenchKind::kStorm:
       return MeasureStorm(options);
+    case BenchKind::kBoot:
+    case BenchKind::kInvoke:
+      return MeasureFunctions(options);
   }
   return Fail(ErrorCode::kInvalidArgument, "no such bench");
 }
