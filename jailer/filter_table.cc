@@ -29,6 +29,11 @@ constexpr uint64_t kKickSignal = 34;
 // KVM_SET_GSI_ROUTING; <linux/kvm.h> has another number in C++, because its structure ends in a
 // flexible array.
 constexpr uint64_t kSetGsiRouting = 0x4008ae6a;
+constexpr uint64_t kGetMsrs = 0xc008ae88;
+constexpr uint64_t kGetCpuid2 = 0xc008ae91;
+// Every request of KVM's that only reads: direction and type of its number.
+constexpr uint64_t kReadsMask = 0xc000ff00;
+constexpr uint64_t kReads = 0x8000ae00;
 
 constexpr uint64_t kFutexFlags = FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME;
 constexpr uint64_t kReplace = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
@@ -41,6 +46,10 @@ constexpr FilterRule kTable[] = {
     {kVcpu, CALL(ioctl), "runs the guest", 1, {{{1, kInt, KVM_RUN}}}},
     {kVcpu, CALL(ioctl), "the guest programs its IOAPIC", 1, {{{1, kInt, kSetGsiRouting}}}},
     {kVcpu, CALL(ioctl), "the guest accepts a tap's features", 1, {{{1, kInt, TUNSETOFFLOAD}}}},
+    {kSupervisor, CALL(ioctl), "a snapshot: what KVM tells of itself", 1, {{{1, kReadsMask, kReads}}}},
+    {kSupervisor, CALL(ioctl), "a snapshot: MSRs", 1, {{{1, kInt, kGetMsrs}}}},
+    {kSupervisor, CALL(ioctl), "a snapshot: CPUID", 1, {{{1, kInt, kGetCpuid2}}}},
+    {kSupervisor, CALL(ioctl), "a snapshot: the clock's rate", 1, {{{1, kInt, KVM_GET_TSC_KHZ}}}},
     {kPager, CALL(ioctl), "fills pages", 1, {{{1, kInt, UFFDIO_COPY}}}},
     {kPager, CALL(ioctl), "lets pages be seen", 1, {{{1, kInt, UFFDIO_CONTINUE}}}},
     {kPager, CALL(ioctl), "lets a thread try again", 1, {{{1, kInt, UFFDIO_WAKE}}}},
@@ -75,7 +84,7 @@ constexpr FilterRule kTable[] = {
     {kIo | kSupervisor, CALL(epoll_ctl), "what is waited for", 0, {}},
     {kIo | kPager | kSupervisor, CALL(poll), "waits; the console takes no more", 0, {}},
     {kEveryone, CALL(preadv2), "is woken; disks, taps, memory files", 0, {}},
-    {kIo, CALL(pwritev2), "disks and taps", 0, {}},
+    {kIo | kSupervisor, CALL(pwritev2), "disks and taps; a snapshot's memory", 0, {}},
     {kIo, CALL(fdatasync), "disks", 0, {}},
     {kIo, CALL(fallocate), "disks: discarding, and zeroes", 0, {}},
     {kIo, CALL(recvmsg), "streams", 0, {}},
@@ -84,7 +93,7 @@ constexpr FilterRule kTable[] = {
     {kIo, CALL(close), "streams", 0, {}},
 
     // The process itself.
-    {kIo, CALL(getrandom), "the guest's entropy device", 0, {}},
+    {kIo | kSupervisor, CALL(getrandom), "the guest's entropy; its next life", 0, {}},
     // Where the clock source has no fast path, the C library asks the kernel.
     {kEveryone, CALL(clock_gettime), "time", 0, {}},
     // Signals: to leave the guest; and where a page of the guest's is gone.

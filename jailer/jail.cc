@@ -23,7 +23,7 @@ namespace {
 constexpr uint32_t kFirstUser = 0x70000000;
 constexpr int kSetUpFailed = 3;
 
-constexpr std::array kForwarded{SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+constexpr std::array kForwarded{SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
 
 JailUser DefaultUser() {
   if (::geteuid() != 0) return {::geteuid(), ::getegid()};

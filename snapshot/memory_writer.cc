@@ -17,7 +17,7 @@ Result<void> WriteAt(const GuestMemory& memory, GuestAddress address, uint64_t l
                      uint64_t offset) {
   while (length > 0) {
     const iovec from = memory.Iovec(address, length);
-    const ssize_t count = ::pwritev(fd, &from, 1, static_cast<off_t>(offset));
+    const ssize_t count = ::pwritev2(fd, &from, 1, static_cast<off_t>(offset), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return FailErrno("write memory");
     if (count == 0) return FailErrno("write memory", EIO);
@@ -122,6 +122,16 @@ Result<uint64_t> WriteMemory(const GuestMemory& memory, int fd) {
     for (const PageRange& range : TRY(memory.PopulatedRanges(region))) {
       written += TRY(WriteRange(memory, region, range, fd, offset));
     }
+    offset += region.size;
+  }
+  return written;
+}
+
+Result<uint64_t> WriteEveryPage(const GuestMemory& memory, int fd) {
+  uint64_t written = 0;
+  uint64_t offset = 0;
+  for (const MemoryRegion& region : memory.regions()) {
+    written += TRY(WriteRange(memory, region, {0, region.size}, fd, offset));
     offset += region.size;
   }
   return written;

@@ -17,6 +17,10 @@ namespace mayfly {
 // the bytes that are not in holes.
 Result<uint64_t> WriteMemory(const GuestMemory& memory, int fd);
 
+// The same into a file that has the memory's size, by a process that may only write: it looks at
+// every page.
+Result<uint64_t> WriteEveryPage(const GuestMemory& memory, int fd);
+
 // Writes the pages of `memory` that are not as in `parent`, which it was restored from, and returns
 // which they are. Otherwise the same.
 Result<PageRuns> WriteDifference(const GuestMemory& memory, const MemoryLayers& parent, int fd);

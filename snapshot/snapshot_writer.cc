@@ -70,6 +70,14 @@ Result<void> SnapshotWriter::WriteMemory(const GuestMemory& memory) {
   return {};
 }
 
+Result<UniqueFd> SnapshotWriter::OpenMemory(uint64_t bytes) {
+  if (::ftruncate(memory_fd_.get(), static_cast<off_t>(bytes)) != 0) {
+    return FailErrno("write memory");
+  }
+  memory_bytes_ = bytes;
+  return memory_fd_.Duplicate();
+}
+
 Result<std::vector<Sha256Digest>> SnapshotWriter::DigestAll() {
   if (parent_) {
     return DigestDifference(parent_memory_->layers(), memory_fd_.get(), pages_,

@@ -26,6 +26,9 @@ class SnapshotWriter {
   // Writes the memory of a machine, which was restored from the parent if there is one. The machine
   // is paused meanwhile, and can go on after it.
   Result<void> WriteMemory(const GuestMemory& memory);
+  // For somebody else, instead of WriteMemory(): the file, which then has this size. It is written
+  // when Publish() is called.
+  Result<UniqueFd> OpenMemory(uint64_t bytes);
   // Writes the rest, makes it last and gives it its name. `manifest` says what the machine is bound
   // to; its other fields are filled in. `stamps` may be null; else the memory counts as checked, if
   // the parent's does.

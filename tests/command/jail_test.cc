@@ -216,6 +216,66 @@ TEST_F(JailCommandTest, DamagedMemoryIsRefusedInEachWay) {
   ExpectNothingLeft();
 }
 
+TEST_F(JailCommandTest, APlainMachineIsSaved) {
+  Write("disk", std::string(1 << 20, 'd'));
+  const ProgramResult saved =
+      Jailed({"vm", "--kernel", Build("test-guests/lives"), "--cmdline", "2 4", "--disk",
+              PathFor("disk"), "--vsock", PathFor("v"), "--rng", "--snapshot-to", PathFor("s"),
+              "--snapshot-exit", "--seccomp", "log"});
+  ExpectAnswer(saved, "");
+  ExpectNothingLeft();
+  EXPECT_EQ(Mayfly({"snapshot", "verify", PathFor("s")}).status, 0);
+
+  // And a machine that was restored, in each way.
+  for (const std::string way : {"map", "uffd", "eager"}) {
+    ExpectAnswer(Jailed({"vm", "--restore", PathFor("s"), "--memory", way, "--snapshot-to",
+                         PathFor(way), "--snapshot-exit"}),
+                 "life 0000000000000001\n");
+    ExpectAnswer(Jailed({"vm", "--restore", PathFor(way)}), "life 0000000000000002\nPASSED\n");
+  }
+}
+
+TEST_F(JailCommandTest, APlainMachineOfSeveralCpusIsSaved) {
+  const ProgramResult saved = Jailed({"vm", "--kernel", Build("test-guests/lives"), "--vcpus", "2",
+                                      "--cmdline", "1 4", "--snapshot-to", PathFor("s")});
+  ExpectAnswer(saved, "life 0000000000000001\nPASSED\n");
+  ExpectAnswer(Jailed({"vm", "--restore", PathFor("s")}), "life 0000000000000001\nPASSED\n");
+}
+
+TEST_F(JailCommandTest, ASnapshotAboveTheSizeOfFilesIsAnErrorAndLeavesNothing) {
+  const ProgramResult saved =
+      Jailed({"vm", "--kernel", Build("test-guests/lives"), "--cmdline", "1 4", "--snapshot-to",
+              PathFor("s"), "--limit", "file-size=1M"});
+  EXPECT_EQ(saved.status, 0) << saved.err;
+  EXPECT_EQ(saved.out, "life 0000000000000001\nPASSED\n");
+  EXPECT_EQ(saved.err, "mayfly: error: snapshot: write memory: File too large\n");
+  ExpectNothingLeft();
+  EXPECT_EQ(FilesLeft(), 3);  // "run", "f.mfn" and "cache".
+}
+
+TEST_F(JailCommandTest, ASnapshotOnAFullDiskIsAnErrorAndLeavesNothing) {
+  fs::create_directory(PathFor("small"));
+  std::vector<std::string> command =
+      JailedCommand({"vm", "--kernel", Build("test-guests/lives"), "--cmdline", "1 4",
+                     "--snapshot-to", PathFor("small/s")});
+  command.insert(command.begin(), {"unshare", "-m", "sh", "-c",
+                                   R"(mount -t tmpfs -o size=16k none "$0" && "$@" && ls -A "$0")",
+                                   PathFor("small")});
+  const ProgramResult saved = RunProgram(command);
+  EXPECT_EQ(saved.status, 0) << saved.err;
+  EXPECT_EQ(saved.out, "life 0000000000000001\nPASSED\n");
+  EXPECT_NE(saved.err.find("snapshot: write memory: No space left on device"), std::string::npos)
+      << saved.err;
+}
+
+TEST_F(JailCommandTest, ASnapshotOfAMachineThatIsNeverSavedLeavesNothing) {
+  const ProgramResult ended = Jailed({"vm", "--kernel", Build("test-guests/basic"), "--cmdline",
+                                      "hello", "--snapshot-to", PathFor("s")});
+  EXPECT_EQ(ended.status, 0) << ended.err;
+  ExpectNothingLeft();
+  EXPECT_EQ(FilesLeft(), 3);
+}
+
 TEST_F(JailCommandTest, SigtermEndsTheMachine) {
   std::vector<std::string> command{
       "timeout", "-s", "TERM", "--preserve-status", "2", "env", "MAYFLY_RUN_DIR=" + PathFor("run")};

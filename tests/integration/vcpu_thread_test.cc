@@ -75,7 +75,7 @@ class PauseWhileStopped final : public BusDevice {
     stopping_.get_future().wait();
     // Stop() has had time to say so.
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    std::exchange(thread_, nullptr)->RequestPause();
+    std::exchange(thread_, nullptr)->RequestPause(VcpuThread::Kick::kYes);
   }
 
   std::promise<void> written_;

@@ -16,7 +16,7 @@ inline std::vector<std::string> JailedIfAsked(std::vector<std::string> arguments
   if (std::getenv("MAYFLY_TEST_JAIL") == nullptr || arguments.empty()) return arguments;
   const std::string& command = arguments.front();
   if (command != "run" && command != "invoke" && command != "vm") return arguments;
-  if (has("--jail") || has("--help") || has("--snapshot-to")) return arguments;
+  if (has("--jail") || has("--help")) return arguments;
   arguments.emplace_back("--jail");
   return arguments;
 }

@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "devices/virtio/vsock/endpoint_broker.h"
 #include "jailer/jail.h"
@@ -26,23 +27,48 @@ constexpr uint32_t kThreadsBeside = 64;
 constexpr uint32_t kMostMessage = 16 << 20;
 constexpr int kMostMessages = 10'000;
 
-enum class MessageKind : uint32_t { kMetrics = 1, kWorkingSet = 2 };
+enum class MessageKind : uint32_t { kMetrics = 1, kWorkingSet = 2, kSnapshot = 3 };
+// What a supervisor says of a snapshot.
+constexpr uint32_t kMostAnswer = 4096;
 
 struct MessageHeader {
   MessageKind kind;
   uint32_t length;
 };
 
-Result<void> Send(int to, MessageKind kind, std::span<const uint8_t> bytes) {
-  const MessageHeader header{kind, static_cast<uint32_t>(bytes.size())};
-  TRY(WriteAll(to, {reinterpret_cast<const uint8_t*>(&header), sizeof(header)}, "supervisor"));
-  return WriteAll(to, bytes, "supervisor");
+// To a machine: the error's code and text, or an empty text.
+struct AnswerHeader {
+  ErrorCode code;
+  uint32_t length;
+};
+
+void Answer(int to, const Result<void>& result) {
+  AnswerHeader header{ErrorCode::kHost, 0};
+  std::string text;
+  if (!result) {
+    text = result.error().message().substr(0, kMostAnswer);
+    header = {result.error().code(), static_cast<uint32_t>(text.size())};
+  }
+  // There is room for it; a machine that does not listen goes without.
+  ::send(to, &header, sizeof(header), MSG_DONTWAIT | MSG_NOSIGNAL);
+  ::send(to, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+Result<void> Receive(int from, std::span<uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::read(from, bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return FailErrno("supervisor", count == 0 ? EPIPE : errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+  return {};
 }
 
 // The supervisor's end: takes what comes, whenever it comes, and acts on whole messages.
 class Receiver {
  public:
-  Receiver(const SupervisorTasks& tasks, LogSink* log) : tasks_(tasks), log_(log) {}
+  Receiver(int fd, const SupervisorTasks& tasks, LogSink* log)
+      : fd_(fd), tasks_(tasks), log_(log) {}
 
   // False when nothing more is to be read.
   bool Read(int fd) {
@@ -80,9 +106,14 @@ class Receiver {
           WorkingSet::Decode(bytes, std::numeric_limits<uint32_t>::max()), "working set"));
       return WriteWorkingSet(tasks_.working_set, set);
     }
+    if (kind == MessageKind::kSnapshot && tasks_.snapshot != nullptr) {
+      Answer(fd_, tasks_.snapshot->Publish(bytes));
+      return {};
+    }
     return Fail(ErrorCode::kGuest, "the jailed machine asks for what was not agreed");
   }
 
+  const int fd_;
   const SupervisorTasks& tasks_;
   LogSink* const log_;
   std::vector<uint8_t> bytes_;
@@ -167,13 +198,30 @@ std::function<void()> Confinement::lock_down() { return HookFor(ThreadKind::kSup
 
 MetricsFile::Writer Confinement::metrics_writer() const {
   if (!active_) return {};
-  return [to = supervisor_](const std::string& text) {
-    return Send(to, MessageKind::kMetrics, AsBytes(text));
+  return [this](const std::string& text) {
+    return Send(static_cast<uint32_t>(MessageKind::kMetrics), AsBytes(text));
   };
 }
 
 Result<void> Confinement::SendWorkingSet(const std::vector<uint8_t>& bytes) const {
-  return Send(supervisor_, MessageKind::kWorkingSet, bytes);
+  return Send(static_cast<uint32_t>(MessageKind::kWorkingSet), bytes);
+}
+
+Result<void> Confinement::SendSnapshot(const std::vector<uint8_t>& state) const {
+  TRY(Send(static_cast<uint32_t>(MessageKind::kSnapshot), state));
+  AnswerHeader header{};
+  TRY(Receive(supervisor_, MutableBytesOf(header)));
+  std::string text(std::min(header.length, kMostAnswer), '\0');
+  TRY(Receive(supervisor_, {reinterpret_cast<uint8_t*>(text.data()), text.size()}));
+  if (!text.empty()) return Fail(header.code, text);
+  return {};
+}
+
+Result<void> Confinement::Send(uint32_t kind, std::span<const uint8_t> bytes) const {
+  MutexLock lock(sending_);
+  const MessageHeader header{static_cast<MessageKind>(kind), static_cast<uint32_t>(bytes.size())};
+  TRY(WriteAll(supervisor_, BytesOf(header), "supervisor"));
+  return WriteAll(supervisor_, bytes, "supervisor");
 }
 
 int Confinement::Finish(int status) const {
@@ -206,11 +254,15 @@ Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std
       keep,
       [&]() -> int {
         const auto confinement = Confinement::Create(supervisor, request.log, log);
-        return confinement ? body(**confinement) : ReportError(confinement.error());
+        if (!confinement) return ReportError(confinement.error());
+        if (tasks.snapshot != nullptr) {
+          (*confinement)->SetSnapshotMemory(tasks.snapshot->memory_fd());
+        }
+        return body(**confinement);
       },
       before));
   theirs.Reset();
-  Receiver receiver(tasks, log);
+  Receiver receiver(ours.get(), tasks, log);
   std::vector<JailChannel> channels{
       {ours.get(), [&receiver](int fd) { return receiver.Read(fd); }}};
   if (broker) {

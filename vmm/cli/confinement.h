@@ -2,14 +2,17 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/log.h"
+#include "base/mutex.h"
 #include "base/result.h"
 #include "jailer/jail.h"
 #include "jailer/seccomp.h"
 #include "vmm/cli/jail_request.h"
+#include "vmm/cli/jailed_snapshot.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/machine/machine_config.h"
 
@@ -23,6 +26,9 @@ class Confinement {
   Confinement() = default;
   // In the jail. What is to be written goes to `supervisor`. `log` is borrowed.
   static Result<std::unique_ptr<Confinement>> Create(int supervisor, bool log_calls, LogSink* log);
+  // The file for the memory of a snapshot; -1: none.
+  void SetSnapshotMemory(int fd) { snapshot_memory_ = fd; }
+  [[nodiscard]] int snapshot_memory() const { return snapshot_memory_; }
 
   [[nodiscard]] ThreadHooks hooks();
   // For threads of the command's own, and to be called by its main thread once there is nothing
@@ -35,6 +41,9 @@ class Confinement {
   // Has the supervisor write the snapshot's working set.
   [[nodiscard]] Result<void> SendWorkingSet(const std::vector<uint8_t>& bytes) const;
 
+  // Has the supervisor publish a snapshot with this state; what it says of it.
+  [[nodiscard]] Result<void> SendSnapshot(const std::vector<uint8_t>& state) const;
+
   // In a jail, ends the process: what a thread has no system calls for any more cannot be taken
   // down. Else returns `status`.
   [[nodiscard]] int Finish(int status) const;
@@ -44,7 +53,12 @@ class Confinement {
   std::function<void()> HookFor(ThreadKind kind);
 
   bool active_ = false;
+  // One message at a time: metrics are sent by another thread.
+  Result<void> Send(uint32_t kind, std::span<const uint8_t> bytes) const;
+
   int supervisor_ = -1;
+  int snapshot_memory_ = -1;
+  mutable Mutex sending_;
   std::unique_ptr<SeccompLog> log_;  // Null if what is not allowed is deadly.
 };
 
@@ -55,6 +69,7 @@ struct SupervisorTasks {
   // Its socket is made and removed, and its connections are brokered; the descriptors are put
   // there.
   VsockConfig* vsock = nullptr;
+  JailedSnapshot* snapshot = nullptr;  // May be null.
 };
 
 struct MachineSize {

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "base/check.h"
+#include "snapshot/memory_writer.h"
 #include "snapshot/snapshot_writer.h"
+#include "snapshot/state_file.h"
 #include "vmm/cli/snapshot_reports.h"
 #include "vmm/machine/machine_manifest.h"
 #include "vmm/machine/new_life.h"
@@ -23,6 +25,15 @@ Result<std::unique_ptr<MachineSaver>> MachineSaver::Create(VmSnapshotOptions opt
   EventFd event = TRY(EventFd::Create());
   return std::unique_ptr<MachineSaver>(new MachineSaver(std::move(options), std::move(manifest),
                                                         std::move(stamps), std::move(event), log));
+}
+
+Result<std::unique_ptr<MachineSaver>> MachineSaver::Create(VmSnapshotOptions options,
+                                                           const Confinement* confinement,
+                                                           LogSink* log) {
+  std::unique_ptr<MachineSaver> self(
+      new MachineSaver(std::move(options), Manifest(), std::nullopt, TRY(EventFd::Create()), log));
+  self->confinement_ = confinement;
+  return self;
 }
 
 void MachineSaver::Attach(Machine* machine) {
@@ -91,14 +102,26 @@ Result<void> MachineSaver::LetGoOn() {
   return answered;
 }
 
+Result<void> MachineSaver::SaveInJail() {
+  if (std::exchange(saved_, true)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                options_.directory + ": already there, or failed: a jailed machine is saved once");
+  }
+  const MachineState state = TRY(machine_->Save());
+  TRY(WriteEveryPage(machine_->memory(), confinement_->snapshot_memory()));
+  if (!options_.exit) TRY(LetGoOn());
+  return confinement_->SendSnapshot(StateFile::Encode(state));
+}
+
 Result<void> MachineSaver::Save() {
+  if (confinement_ != nullptr) return SaveInJail();
   SnapshotWriter writer = TRY(SnapshotWriter::Create(options_.directory));
   const MachineState state = TRY(machine_->Save());
   TRY(writer.WriteMemory(machine_->memory()));
   if (!options_.exit) TRY(LetGoOn());
   Manifest manifest = manifest_;
   SetDiskSizes(state, &manifest);
-  return std::move(writer).Publish(std::move(manifest), state, &stamps_);
+  return std::move(writer).Publish(std::move(manifest), state, &*stamps_);
 }
 
 }  // namespace mayfly

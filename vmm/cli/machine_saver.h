@@ -10,6 +10,7 @@
 #include "base/result.h"
 #include "snapshot/manifest.h"
 #include "snapshot/verified_stamp.h"
+#include "vmm/cli/confinement.h"
 #include "vmm/cli/options.h"
 #include "vmm/machine/machine.h"
 
@@ -23,6 +24,9 @@ class MachineSaver {
   // `manifest` as of ManifestOfMachine(). `log` is borrowed.
   static Result<std::unique_ptr<MachineSaver>> Create(VmSnapshotOptions options, Manifest manifest,
                                                       LogSink* log);
+  // In a jail: the supervisor does all but the memory. `confinement` is borrowed.
+  static Result<std::unique_ptr<MachineSaver>> Create(VmSnapshotOptions options,
+                                                      const Confinement* confinement, LogSink* log);
   MachineSaver(const MachineSaver&) = delete;
   MachineSaver& operator=(const MachineSaver&) = delete;
 
@@ -34,8 +38,8 @@ class MachineSaver {
   std::optional<MachineEnd> WaitOr(const EndLatch& other);
 
  private:
-  MachineSaver(VmSnapshotOptions options, Manifest manifest, VerifiedStamps stamps, EventFd event,
-               LogSink* log)
+  MachineSaver(VmSnapshotOptions options, Manifest manifest, std::optional<VerifiedStamps> stamps,
+               EventFd event, LogSink* log)
       : options_(std::move(options)),
         manifest_(std::move(manifest)),
         stamps_(std::move(stamps)),
@@ -49,12 +53,15 @@ class MachineSaver {
   // Lets the machine go on as soon as its memory is written, unless it is to end.
   Result<void> Save();
   Result<void> LetGoOn();
+  Result<void> SaveInJail();
 
   const VmSnapshotOptions options_;
   const Manifest manifest_;
-  const VerifiedStamps stamps_;
+  const std::optional<VerifiedStamps> stamps_;  // Nothing in a jail.
   const EventFd event_;
   LogSink* const log_;
+  bool saved_ = false;                        // In a jail, and whether it succeeded or not.
+  const Confinement* confinement_ = nullptr;  // Null without a jail.
   std::atomic<bool> requested_{false};
   std::atomic<bool> rung_{false};
   Machine* machine_ = nullptr;

@@ -65,8 +65,10 @@ Result<void> CheckDisksStay(const MachineConfig& config) {
 
 // What takes the machine's snapshots; null if nobody wants any.
 Result<std::unique_ptr<MachineSaver>> SaverFor(const VmOptions& options,
-                                               const MachineConfig& config, LogSink* log) {
+                                               const MachineConfig& config,
+                                               const Confinement& confinement, LogSink* log) {
   if (!options.snapshot) return nullptr;
+  if (confinement.active()) return MachineSaver::Create(*options.snapshot, &confinement, log);
   if (!options.snapshot->exit) TRY(CheckDisksStay(config));
   return MachineSaver::Create(*options.snapshot, TRY(ManifestOfMachine(config)), log);
 }
@@ -77,7 +79,7 @@ Result<int> RunIn(const VmOptions& options, MachineConfig config, MachineRestore
   // Declared before what calls back into it.
   std::unique_ptr<EndLatch> interrupted = TRY(EndLatch::Create());
   MetricsFile metrics(options.metrics, log, confinement.metrics_writer());
-  const auto saver = TRY(SaverFor(options, config, log));
+  const auto saver = TRY(SaverFor(options, config, confinement, log));
   const auto signals = TRY(SignalWatcher::Create(
       [&](int) { interrupted->Set({EndReason::kStopped, "a signal"}); },
       metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
@@ -130,11 +132,18 @@ MachineSize SizeOf(const MachineConfig& config, const MachineRestore* restore) {
 // The supervisor's half: opens everything. `restore` is null if the machine is booted.
 Result<int> RunJailed(const VmOptions& options, MachineConfig config, MachineRestore* restore,
                       LogSink* log) {
-  if (options.snapshot) {
-    return Fail(ErrorCode::kUnsupported,
-                "--snapshot-to: not with --jail, a plain machine is saved outside of one");
-  }
   std::vector<int> keep;
+  const MachineSize size = SizeOf(config, restore);
+  std::unique_ptr<JailedSnapshot> snapshot;
+  if (options.snapshot) {
+    if (!options.snapshot->exit) TRY(CheckDisksStay(config));
+    // Before the taps are open, which then have no names.
+    Manifest manifest = TRY(ManifestOfMachine(config));
+    snapshot = TRY(WithContext(
+        JailedSnapshot::Create(options.snapshot->directory, std::move(manifest), size.memory_bytes),
+        "snapshot"));
+    keep.push_back(snapshot->memory_fd());
+  }
   UniqueFd userfaultfd;
   if (restore != nullptr) {
     userfaultfd =
@@ -146,8 +155,8 @@ Result<int> RunJailed(const VmOptions& options, MachineConfig config, MachineRes
     TRY(WithContext(OpenForJail(&config.disks[i], &keep), fmt::format("disk{}", i)));
   }
   TRY(OpenForJail(&config.kvm, &config.nets, &keep));
-  const MachineSize size = SizeOf(config, restore);
   SupervisorTasks tasks{.metrics = options.metrics};
+  tasks.snapshot = snapshot.get();
   if (config.vsock && !config.vsock->path.empty()) tasks.vsock = &*config.vsock;
   const SavedTerminal terminal;
   return RunConfined(

@@ -91,7 +91,8 @@ Result<MachineState> Machine::Save() const {
 
 void Machine::OnDoorbell(std::function<void()> rung) {
   parts_.doorbell->OnRung([this, rung = std::move(rung)] {
-    for (const auto& vcpu : parts_.threads->vcpus()) vcpu->RequestPause();
+    const auto kick = parts_.hooks.filtered() ? VcpuThread::Kick::kNo : VcpuThread::Kick::kYes;
+    for (const auto& vcpu : parts_.threads->vcpus()) vcpu->RequestPause(kick);
     rung();
   });
   parts_.doorbell->OnDiscard([this](uint32_t page, uint32_t count) {

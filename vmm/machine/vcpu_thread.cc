@@ -53,7 +53,7 @@ void VcpuThread::Stop() {
   thread_.Join();
 }
 
-void VcpuThread::Give(Command command) {
+void VcpuThread::Give(Command command, Kick kick) {
   MutexLock lock(mutex_);
   // A pause that the guest asks for while somebody stops it does not keep it.
   if (ended_ || command_.load(std::memory_order_relaxed) == Command::kStop) return;
@@ -65,7 +65,8 @@ void VcpuThread::Give(Command command) {
     vcpu_.RequestExit();
     // The C library's function would block signals around it, which is two system calls more for a
     // filter to allow.
-    if (in_guest_) ::syscall(SYS_tgkill, process_id_, thread_id_, KickSignal());
+    if (in_guest_ && kick == Kick::kYes)
+      ::syscall(SYS_tgkill, process_id_, thread_id_, KickSignal());
   }
   changed_.notify_all();
 }

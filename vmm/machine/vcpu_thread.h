@@ -45,7 +45,10 @@ class VcpuThread {
   void Pause();
   // Asks for Pause() and does not wait; also from inside a bus access of this vCPU's, after which
   // it then executes no instruction more.
-  void RequestPause() { Give(Command::kPause); }
+  // Without a kick, which takes a system call, another vCPU's thread may stay in the guest until
+  // somebody calls Pause().
+  enum class Kick { kNo, kYes };
+  void RequestPause(Kick kick) { Give(Command::kPause, kick); }
   // Ends the thread. Idempotent.
   void Stop();
 
@@ -68,7 +71,7 @@ class VcpuThread {
   VcpuThread(Vcpu vcpu, const Resources& resources)
       : vcpu_(std::move(vcpu)), resources_(resources) {}
 
-  void Give(Command command);
+  void Give(Command command, Kick kick = Kick::kYes);
   void Loop();
   // Blocks while the command is kPause; false for kStop.
   bool WaitToRun();
