@@ -52,9 +52,9 @@ Result<Mapping> Mapping::AnonymousHuge(size_t size) {
 
 Result<Mapping> Mapping::PrivateFile(int fd, uint64_t offset, size_t size) {
   Mapping mapping = TRY(Reserve(size));
-  void* const mapped = ::mmap(mapping.data(), size, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-                              static_cast<off_t>(offset));
+  void* const mapped =
+      ::mmap(mapping.data(), size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+             fd, static_cast<off_t>(offset));
   if (mapped == MAP_FAILED) return FailErrno("map a file");
   if (::madvise(mapping.data(), size, MADV_DONTDUMP) != 0) {
     return FailErrno("madvise(MADV_DONTDUMP)");

@@ -74,8 +74,8 @@ class Jail {
   using Before = std::function<Result<std::vector<int>>()>;
   Result<void> Start(const std::vector<int>& keep, const std::function<int()>& body,
                      const Before& before = {});
-  // Waits for the end of it; SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 go to the process. Errors are the
-  // supervisor's own.
+  // Waits for the end of it; SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 go to the process. Errors
+  // are the supervisor's own.
   Result<JailEnd> Wait(const std::vector<JailChannel>& channels = {});
 
   [[nodiscard]] const JailOptions& options() const { return options_; }

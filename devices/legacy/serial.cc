@@ -189,8 +189,7 @@ void Serial::TransmitLocked(uint8_t value) {
 }
 
 void Serial::RaiseIfPendingLocked() {
-  const bool receive =
-      (state_.interrupt_enable & kEnableReceive) != 0 && !state_.input.empty();
+  const bool receive = (state_.interrupt_enable & kEnableReceive) != 0 && !state_.input.empty();
   const bool transmit =
       (state_.interrupt_enable & kEnableTransmit) != 0 && state_.transmit_interrupt;
   if (receive || transmit) interrupt_->Raise();

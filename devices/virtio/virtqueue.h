@@ -106,7 +106,8 @@ enum class WhenEmpty {
 
 // The device's end of a split virtqueue (virtio 1.2, section 2.7). No indirect descriptors. Not
 // synchronised: it belongs to its device, which calls it under its own mutex. `memory` and `events`
-// must outlive it. If GuestMemory has lost a page of its rings, which ends the machine, it is broken.
+// must outlive it. If GuestMemory has lost a page of its rings, which ends the machine, it is
+// broken.
 class Virtqueue {
  public:
   // Fails if the size is not a power of two up to `max_size`, an address is not aligned (16, 2, 4),

@@ -19,8 +19,8 @@ class JailFixture : public CommandFixture {
   [[nodiscard]] std::vector<std::string> JailedCommand(std::vector<std::string> arguments) const {
     arguments.emplace_back("--jail");
     std::vector<std::string> command = Command(std::move(arguments));
-    command.insert(command.begin(),
-                   {"/usr/bin/env", "MAYFLY_RUN_DIR=" + PathFor("run"), "MAYFLY_CACHE=" + PathFor("cache")});
+    command.insert(command.begin(), {"/usr/bin/env", "MAYFLY_RUN_DIR=" + PathFor("run"),
+                                     "MAYFLY_CACHE=" + PathFor("cache")});
     return command;
   }
   [[nodiscard]] ProgramResult Jailed(std::vector<std::string> arguments,

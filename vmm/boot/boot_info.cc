@@ -135,10 +135,10 @@ Result<void> WriteBootInfo(const LoadedKernel& kernel, const BootInfo& info,
   }
   std::vector<uint8_t> text(info.command_line.begin(), info.command_line.end());
   text.push_back(0);
-  const bool written = memory.Write(layout::kCommandLine, text) &&
-                       (kernel.protocol == BootProtocol::kPvh
-                            ? WritePvh(info, memory)
-                            : WriteZeroPage(kernel, info, memory));
+  const bool written =
+      memory.Write(layout::kCommandLine, text) &&
+      (kernel.protocol == BootProtocol::kPvh ? WritePvh(info, memory)
+                                             : WriteZeroPage(kernel, info, memory));
   if (!written) return Fail(ErrorCode::kInvalidArgument, "guest memory is too small to boot");
   return {};
 }

@@ -30,9 +30,9 @@ Result<LoadedKernel> LoadBzImage(const KernelFile& file, const GuestMemory& memo
   }
   if (header.version < kMinProtocol || (header.xloadflags & XLF_KERNEL_64) == 0 ||
       (header.loadflags & LOADED_HIGH) == 0) {
-    return file.Corrupt(fmt::format(
-        "no 64-bit bzImage (boot protocol {}.{:02}; a 64-bit entry is needed)",
-        header.version >> 8, header.version & 0xff));
+    return file.Corrupt(
+        fmt::format("no 64-bit bzImage (boot protocol {}.{:02}; a 64-bit entry is needed)",
+                    header.version >> 8, header.version & 0xff));
   }
   const uint64_t setup_sectors = header.setup_sects == 0 ? 4 : header.setup_sects;
   const uint64_t setup_size = (setup_sectors + 1) * kSectorSize;
@@ -55,8 +55,11 @@ Result<LoadedKernel> LoadBzImage(const KernelFile& file, const GuestMemory& memo
   }
   TRY(file.ReadToGuest(setup_size, in_file, load, memory));
 
-  LoadedKernel kernel{BootProtocol::kLinux64, load + kEntry64Offset, load + needed,
-                      uint64_t{header.initrd_addr_max} + 1, {}};
+  LoadedKernel kernel{BootProtocol::kLinux64,
+                      load + kEntry64Offset,
+                      load + needed,
+                      uint64_t{header.initrd_addr_max} + 1,
+                      {}};
   const auto header_bytes = BytesOf(header);
   kernel.setup_header.assign(header_bytes.begin(), header_bytes.end());
   return kernel;

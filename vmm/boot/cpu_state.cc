@@ -32,9 +32,9 @@ constexpr uint16_t kCodeSelector = 0x10;
 constexpr uint16_t kDataSelector = 0x18;
 constexpr uint16_t kTaskSelector = 0x20;
 
-constexpr uint8_t kTypeCode = 0xb;   // Execute, read, accessed
-constexpr uint8_t kTypeData = 0x3;   // Read, write, accessed
-constexpr uint8_t kTypeTask = 0xb;   // Busy TSS
+constexpr uint8_t kTypeCode = 0xb;  // Execute, read, accessed
+constexpr uint8_t kTypeData = 0x3;  // Read, write, accessed
+constexpr uint8_t kTypeTask = 0xb;  // Busy TSS
 
 kvm_segment Flat(uint16_t selector, uint8_t type) {
   kvm_segment segment{};
@@ -138,8 +138,7 @@ Result<void> SetBootState(const Vcpu& vcpu, const LoadedKernel& kernel) {
   TRY(vcpu.SetSystemRegisters(system));
   TRY(vcpu.SetRegisters(registers));
   // Without this Linux finds its RAM uncacheable by the MTRRs, and says so.
-  const std::array<kvm_msr_entry, 1> msrs{
-      {{kMsrMtrrDefaultType, 0, kMtrrEnable | kMtrrWriteBack}}};
+  const std::array<kvm_msr_entry, 1> msrs{{{kMsrMtrrDefaultType, 0, kMtrrEnable | kMtrrWriteBack}}};
   return vcpu.SetMsrs(msrs);
 }
 

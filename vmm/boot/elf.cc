@@ -27,9 +27,8 @@ Result<Elf64_Ehdr> ReadHeader(const KernelFile& file) {
     return file.Corrupt("not a 64-bit little-endian ELF file");
   }
   if (header.e_machine != EM_X86_64) {
-    return file.Corrupt(
-        fmt::format("built for another architecture (ELF machine {}, x86-64 is {})",
-                    header.e_machine, EM_X86_64));
+    return file.Corrupt(fmt::format("built for another architecture (ELF machine {}, x86-64 is {})",
+                                    header.e_machine, EM_X86_64));
   }
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 ||
       header.e_phnum > kMaxProgramHeaders) {
@@ -69,8 +68,11 @@ Result<LoadedKernel> LoadElf(const KernelFile& file, const GuestMemory& memory) 
   TRY(file.Read(header.e_phoff, {reinterpret_cast<uint8_t*>(segments.data()),
                                  segments.size() * sizeof(Elf64_Phdr)}));
 
-  LoadedKernel kernel{BootProtocol::kLinux64, GuestAddress{header.e_entry}, layout::kHighRam,
-                      GuestMemory::kHoleStart, {}};
+  LoadedKernel kernel{BootProtocol::kLinux64,
+                      GuestAddress{header.e_entry},
+                      layout::kHighRam,
+                      GuestMemory::kHoleStart,
+                      {}};
   for (const Elf64_Phdr& segment : segments) {
     if (segment.p_type == PT_NOTE) {
       if (const auto entry = TRY(FindPvhEntry(file, segment))) {

@@ -25,8 +25,8 @@ struct HelpText {
 };
 
 using Command = std::variant<HelpText, DoctorArguments, BuildArguments, RunArguments,
-                             SnapshotArguments, InvokeArguments, PagerArguments, VmArguments, NetArguments,
-                             BenchArguments, VersionArguments, ZygoteArguments>;
+                             SnapshotArguments, InvokeArguments, PagerArguments, VmArguments,
+                             NetArguments, BenchArguments, VersionArguments, ZygoteArguments>;
 
 // Splits the arguments behind the program's name into a subcommand and its options. The values of
 // options are looked at later. Errors are kInvalidArgument, one line.

@@ -5,10 +5,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "devices/rate_limiter.h"
 #include "devices/virtio/blk/open_backend.h"
-#include "base/json.h"
 
 namespace mayfly {
 

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cctype>
 
-#include "vmm/config/interface_address.h"
 #include "base/json.h"
+#include "vmm/config/interface_address.h"
 
 namespace mayfly {
 namespace {

@@ -1,8 +1,8 @@
 #include "vmm/cli/machine_config.h"
 
 #include "base/file.h"
-#include "vmm/cli/arguments.h"
 #include "base/json.h"
+#include "vmm/cli/arguments.h"
 
 namespace mayfly {
 namespace {

@@ -5,11 +5,11 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "devices/rate_limiter.h"
 #include "devices/virtio/net/net_state.h"
 #include "vmm/config/interface_address.h"
-#include "base/json.h"
 
 namespace mayfly {
 

@@ -4,7 +4,6 @@
 #include <rapidjson/stringbuffer.h>
 #include <rapidjson/writer.h>
 
-
 #include "snapshot/snapshot_directory.h"
 #include "vmm/cli/output.h"
 #include "vmm/function/kernel_bundle.h"
@@ -112,8 +111,7 @@ int VerifySnapshot(const std::string& directory) {
 
 int ReportSaved(const FunctionMachine::Saved& saved) {
   const auto pause = std::chrono::duration_cast<std::chrono::microseconds>(saved.pause).count();
-  return PrintText(
-      fmt::format("{{\"pause_us\":{},\"data_bytes\":{}}}\n", pause, saved.data_bytes));
+  return PrintText(fmt::format("{{\"pause_us\":{},\"data_bytes\":{}}}\n", pause, saved.data_bytes));
 }
 
 std::string StampDirectory() {

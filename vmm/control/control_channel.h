@@ -29,8 +29,7 @@ class ControlChannel final : public VsockService {
   ControlChannel& operator=(const ControlChannel&) = delete;
 
   // Queues one frame for the guest. kGuest if the channel is closed.
-  Result<void> Send(control::FrameType type, uint64_t invocation,
-                    std::span<const uint8_t> payload);
+  Result<void> Send(control::FrameType type, uint64_t invocation, std::span<const uint8_t> payload);
 
   // The next frame of the guest's. kTimeout at `deadline`; kGuest if the guest closed the channel,
   // broke the protocol, or Close() was called, with its reason.

@@ -14,13 +14,13 @@
 #include "base/arithmetic.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/temp_dir.h"
 #include "vmm/function/description.h"
 #include "vmm/function/elf_dependencies.h"
 #include "vmm/function/image.h"
 #include "vmm/function/image_tree.h"
 #include "vmm/function/library_closure.h"
 #include "vmm/function/run_program.h"
-#include "base/temp_dir.h"
 
 namespace mayfly {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 
 #include "base/result.h"
-#include "vmm/function/interrupts.h"
 #include "base/sha256.h"
+#include "vmm/function/interrupts.h"
 
 namespace mayfly {
 

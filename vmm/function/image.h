@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/sha256.h"
 #include "base/unique_fd.h"
 #include "vmm/function/description.h"
-#include "base/sha256.h"
 
 namespace mayfly {
 

@@ -67,14 +67,14 @@ enum {
   MAYFLY_E_CANCELLED = -125   /* ECANCELED */
 };
 
-typedef struct mayfly_instance mayfly_instance;   /* An instance: what everything is made from. */
-typedef struct mayfly_image mayfly_image;         /* A function image, NAME.mfn. */
-typedef struct mayfly_snapshot mayfly_snapshot;   /* A function's snapshot, a template of clones. */
-typedef struct mayfly_pool mayfly_pool;           /* Shells that wait for a restore. */
-typedef struct mayfly_function mayfly_function;   /* A machine with a function in it. */
-typedef struct mayfly_call mayfly_call;           /* An invocation that somebody else waits for. */
-typedef struct mayfly_machine mayfly_machine;     /* A machine with whatever kernel. */
-typedef struct mayfly_zygote mayfly_zygote;       /* A jailed process that makes jailed clones. */
+typedef struct mayfly_instance mayfly_instance; /* An instance: what everything is made from. */
+typedef struct mayfly_image mayfly_image;       /* A function image, NAME.mfn. */
+typedef struct mayfly_snapshot mayfly_snapshot; /* A function's snapshot, a template of clones. */
+typedef struct mayfly_pool mayfly_pool;         /* Shells that wait for a restore. */
+typedef struct mayfly_function mayfly_function; /* A machine with a function in it. */
+typedef struct mayfly_call mayfly_call;         /* An invocation that somebody else waits for. */
+typedef struct mayfly_machine mayfly_machine;   /* A machine with whatever kernel. */
+typedef struct mayfly_zygote mayfly_zygote;     /* A jailed process that makes jailed clones. */
 
 /* "1.2.3"; MAYFLY_API_VERSION of the library itself. In callbacks. */
 MAYFLY_EXPORT const char *mayfly_version(void);
@@ -172,15 +172,15 @@ struct mayfly_net {
 
 struct mayfly_boot_options {
   size_t size;
-  const char *kernel;          /* A kernel or a bundle directory; null: $MAYFLY_KERNEL, the cache's. */
+  const char *kernel; /* A kernel or a bundle directory; null: $MAYFLY_KERNEL, the cache's. */
   const char *guest_directory; /* With the programs init and handler; null: the installed one. */
   uint64_t memory_bytes;       /* 0, as the next two: what the image says. Whole MiB. */
   uint32_t vcpus;
   uint32_t timeout_ms;
-  int snapshot;       /* 1: mayfly_function_snapshot() will be called, once. */
-  int console_fd;     /* Gets the guest's console, duplicated; 0: none. */
+  int snapshot;   /* 1: mayfly_function_snapshot() will be called, once. */
+  int console_fd; /* Gets the guest's console, duplicated; 0: none. */
   const struct mayfly_net *nets;
-  size_t net_count;   /* At most 8. */
+  size_t net_count; /* At most 8. */
   mayfly_handler_log *log;
   void *user;
 };
@@ -250,8 +250,8 @@ MAYFLY_EXPORT int mayfly_snapshot_close(mayfly_snapshot *snapshot);
 
 struct mayfly_pool_options {
   size_t size;
-  uint32_t count;  /* So many shells are made before mayfly_pool_create() returns; at most 4096. */
-  int refill;      /* 1: a thread of the pool's makes a new one for each that was taken. */
+  uint32_t count; /* So many shells are made before mayfly_pool_create() returns; at most 4096. */
+  int refill;     /* 1: a thread of the pool's makes a new one for each that was taken. */
 };
 #define MAYFLY_POOL_OPTIONS_INIT {sizeof(struct mayfly_pool_options), 0, 0}
 
@@ -306,7 +306,7 @@ struct mayfly_zygote_options {
   size_t size;
   const char *program; /* The mayfly command; null: the installed one. */
   const char *limit;   /* As of mayfly invoke --limit, for all its clones together; null: none. */
-  uint32_t count;      /* So many clones wait ahead of a restore, and are made again; at most 256. */
+  uint32_t count; /* So many clones wait ahead of a restore, and are made again; at most 256. */
   uint32_t reserved;
 };
 #define MAYFLY_ZYGOTE_OPTIONS_INIT {sizeof(struct mayfly_zygote_options), 0, 0, 0, 0}
@@ -334,7 +334,7 @@ MAYFLY_EXPORT int mayfly_zygote_close(mayfly_zygote *zygote);
 
 struct mayfly_invoke_options {
   size_t size;
-  uint32_t timeout_ms;    /* 0: the function's own; at most 900000. */
+  uint32_t timeout_ms; /* 0: the function's own; at most 900000. */
   uint32_t reserved;
   const char *request_id; /* Of A-Z a-z 0-9 -, at most 128; null: one is made. */
   /* Gets the answer before the call returns, or on the call's own thread if it was started; valid
@@ -449,8 +449,8 @@ MAYFLY_EXPORT int mayfly_machine_wait(mayfly_machine *machine, int timeout_ms);
 MAYFLY_EXPORT int mayfly_machine_fd(mayfly_machine *machine);
 
 enum {
-  MAYFLY_END_POWER_OFF,        /* The guest powered itself off. */
-  MAYFLY_END_RESET,            /* The guest asked for a reset. */
+  MAYFLY_END_POWER_OFF, /* The guest powered itself off. */
+  MAYFLY_END_RESET,     /* The guest asked for a reset. */
   MAYFLY_END_TRIPLE_FAULT,
   MAYFLY_END_INTERNAL_ERROR,   /* KVM gave up on the guest. */
   MAYFLY_END_UNKNOWN_EXIT,     /* An exit that this library does not know. */

@@ -45,9 +45,9 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::MapPrivate(uint64_t size, int 
 Result<void> GuestMemory::MapOver(int fd) {
   uint64_t offset = 0;
   for (const MemoryRegion& region : regions_) {
-    void* const mapped = ::mmap(region.host, region.size, PROT_READ | PROT_WRITE,
-                                MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-                                static_cast<off_t>(offset));
+    void* const mapped =
+        ::mmap(region.host, region.size, PROT_READ | PROT_WRITE,
+               MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
     if (mapped == MAP_FAILED) return FailErrno("guest memory: map a file");
     if (::madvise(region.host, region.size, MADV_DONTDUMP) != 0) {
       return FailErrno("madvise(MADV_DONTDUMP)");

@@ -45,7 +45,7 @@ int guest_main(const char* command_line) {
   EXPECT(transfer(TYPE_IN, 6, 1024) == STATUS_OK);
   EXPECT(data[0] == 6 && data[512] == 7);
 
-  EXPECT(transfer(TYPE_IN, 7, 1024) == STATUS_IOERR);   // Beyond the end
+  EXPECT(transfer(TYPE_IN, 7, 1024) == STATUS_IOERR);  // Beyond the end
   EXPECT(transfer(TYPE_IN, 8, 512) == STATUS_IOERR);
   EXPECT(transfer(TYPE_IN, ~0ULL, 512) == STATUS_IOERR);
   EXPECT(transfer(TYPE_IN, 1ULL << 55, 512) == STATUS_IOERR);  // sector << 9 wraps to 0

@@ -74,8 +74,7 @@ static void wait_for_block(void) {
 }
 
 static void give(uint32_t slot) {
-  const struct descriptor chain[] = {
-      {(uintptr_t)receive_buffers[slot], NET_BUFFER, DESC_WRITE, 0}};
+  const struct descriptor chain[] = {{(uintptr_t)receive_buffers[slot], NET_BUFFER, DESC_WRITE, 0}};
   queue_submit(&net.queues[RECEIVE], (uint16_t)slot, chain, 1);
   queue_kick(&net, RECEIVE);
 }

@@ -2,8 +2,9 @@
 // in the lives that it has after a snapshot.
 // The command line picks a fault: "wrong-id" answers for another invocation, "bad-frame" sends a
 // frame of no known type, "silent" never answers, "error" fails every invocation. So do the events
-// "!silent" and "!error"; "!off" powers the machine off. To "identity" it answers with what is its own
-// in this life, and then rings its doorbell, so that it stands still and takes no processor from others.
+// "!silent" and "!error"; "!off" powers the machine off. To "identity" it answers with what is its
+// own in this life, and then rings its doorbell, so that it stands still and takes no processor
+// from others.
 #include "vsock.h"
 
 enum {
@@ -138,8 +139,7 @@ int guest_main(const char* command_line) {
       if (is(header.length, "!off")) power_off();
       failed = is(header.length, "!error");
       if (failed) break;
-      send_frame(FRAME_CHUNK, command_line[0] == 'w' ? id + 1 : id, payload,
-                 answer(header.length));
+      send_frame(FRAME_CHUNK, command_line[0] == 'w' ? id + 1 : id, payload, answer(header.length));
     }
     if (failed) {
       send_error(id);

@@ -21,9 +21,7 @@ static inline uint8_t inb(uint16_t port) {
   __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port) : "memory");
   return value;
 }
-static inline uint32_t read32(uint64_t address) {
-  return *(volatile uint32_t*)address;
-}
+static inline uint32_t read32(uint64_t address) { return *(volatile uint32_t*)address; }
 static inline void write32(uint64_t address, uint32_t value) {
   *(volatile uint32_t*)address = value;
 }

@@ -1,7 +1,7 @@
 // Begins one life after the other. In each it checks that its memory and its registers are what it
-// left, changes them, and rings the doorbell. The command line is in how many lives it ends, how many
-// MiB of memory it keeps, and whether it rings by the doorbell's address instead of its port, and
-// before that gives memory back: "2 1 1".
+// left, changes them, and rings the doorbell. The command line is in how many lives it ends, how
+// many MiB of memory it keeps, and whether it rings by the doorbell's address instead of its port,
+// and before that gives memory back: "2 1 1".
 #include "guest.h"
 
 #define RESTORE_PAGE 0xde000ULL
@@ -20,9 +20,7 @@ static uint64_t number(const char** text) {
   return value;
 }
 
-static volatile uint64_t* word(uint64_t page) {
-  return (volatile uint64_t*)(ARENA + page * PAGE);
-}
+static volatile uint64_t* word(uint64_t page) { return (volatile uint64_t*)(ARENA + page * PAGE); }
 
 static void fill(uint64_t block, uint64_t value) {
   for (uint64_t at = 0; at < BLOCK; at += PAGE) *(volatile uint64_t*)(block * BLOCK + at) = value;

@@ -166,10 +166,10 @@ static void break_rings(void) {
   for (int i = 0; i < 3; ++i) EXPECT(queue_wait(&net, RECEIVE, NULL) == 0);
 
   static const struct descriptor outside[] = {
-      {0xc0000000, BUFFER, DESC_WRITE, 0},           // The hole
-      {VIRTIO_BASE, BUFFER, DESC_WRITE, 0},          // The device's own registers
-      {0xfffffffffffff000, 0x2000, DESC_WRITE, 0},   // Wraps
-      {(128 << 20) - 8, BUFFER, DESC_WRITE, 0},      // Across the end of memory
+      {0xc0000000, BUFFER, DESC_WRITE, 0},          // The hole
+      {VIRTIO_BASE, BUFFER, DESC_WRITE, 0},         // The device's own registers
+      {0xfffffffffffff000, 0x2000, DESC_WRITE, 0},  // Wraps
+      {(128 << 20) - 8, BUFFER, DESC_WRITE, 0},     // Across the end of memory
       {(uintptr_t)buffers[0], BUFFER, DESC_WRITE | DESC_NEXT, 0},
       {(uintptr_t)buffers[0], BUFFER, DESC_WRITE | DESC_INDIRECT, 0},
   };

@@ -110,8 +110,7 @@ void vsock_accept(struct vsock* vsock, uint32_t local_port) {
 void vsock_write(struct vsock* vsock, const void* bytes, uint32_t length) {
   const uint8_t* from = bytes;
   while (length > 0) {
-    const uint32_t credit =
-        vsock->peer_buf_alloc - (vsock->sent - vsock->peer_fwd_cnt);
+    const uint32_t credit = vsock->peer_buf_alloc - (vsock->sent - vsock->peer_fwd_cnt);
     uint32_t count = length < BUFFER_SIZE ? length : BUFFER_SIZE;
     if (count > credit) count = credit;
     if (count == 0) {

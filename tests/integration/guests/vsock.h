@@ -36,9 +36,9 @@ struct vsock {
   uint64_t cid;
   uint32_t local_port;
   uint32_t peer_port;
-  uint32_t sent;           // Bytes, for credit
+  uint32_t sent;  // Bytes, for credit
   uint32_t received;
-  uint32_t announced;      // Of `received`, what the host was told
+  uint32_t announced;  // Of `received`, what the host was told
   uint32_t peer_buf_alloc;
   uint32_t peer_fwd_cnt;
   // Received and not yet handed out by vsock_read(): as much as the host may send ahead.

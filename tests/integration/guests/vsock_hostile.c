@@ -1,7 +1,7 @@
-// "flood": opens 1,100 connections to host port 1234, and prints how many the host took and refused.
-// "credit": sends to port 1234 without regard to its credit until it is reset, then connects again.
-// "rules": breaks the rules of packets, one at a time, then connects.
-// "patient": sends a mebibyte to port 1234, however long the host takes.
+// "flood": opens 1,100 connections to host port 1234, and prints how many the host took and
+// refused. "credit": sends to port 1234 without regard to its credit until it is reset, then
+// connects again. "rules": breaks the rules of packets, one at a time, then connects. "patient":
+// sends a mebibyte to port 1234, however long the host takes.
 #include "vsock.h"
 
 enum { HOST_PORT = 1234, FLOOD = 1100, FLOOD_PORT = 10000 };

@@ -1,6 +1,6 @@
 // What `mayfly bench restore` restores: rings its doorbell, and in each life marks its first
-// instruction, touches its working set, and marks the end of that. The command line is the number of
-// runs that make up the working set: see working_set.h.
+// instruction, touches its working set, and marks the end of that. The command line is the number
+// of runs that make up the working set: see working_set.h.
 #include <stddef.h>
 #include <stdint.h>
 
@@ -48,4 +48,3 @@ void guest_start(const struct start_info* info) {
     ring(DONE);
   }
 }
-

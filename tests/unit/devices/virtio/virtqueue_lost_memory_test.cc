@@ -3,8 +3,8 @@
 #include "devices/virtio/virtqueue.h"
 #include "tests/unit/devices/virtio/virtqueue_fixture.h"
 
-// Pages of a queue's that cannot be had any more, as when a pager has died: the queue is broken, and
-// nothing but that.
+// Pages of a queue's that cannot be had any more, as when a pager has died: the queue is broken,
+// and nothing but that.
 namespace mayfly {
 namespace {
 

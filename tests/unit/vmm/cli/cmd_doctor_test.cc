@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "tests/unit/vmm/function/scratch.h"
 #include "base/json.h"
+#include "tests/unit/vmm/function/scratch.h"
 
 namespace mayfly {
 namespace {
