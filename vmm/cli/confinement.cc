@@ -267,7 +267,8 @@ Result<int> RunConfined(const JailRequest& request, const MachineSize& size, std
       {ours.get(), [&receiver](int fd) { return receiver.Read(fd); }}};
   if (broker) {
     tasks.vsock->broker.Reset();
-    channels.push_back({broker->fd(), [&broker](int) { return broker->Serve(); }});
+    channels.push_back(
+        {broker->fd(), [&broker](int) { return broker->Serve(EndpointBroker::Clock::now()); }});
   }
   const JailEnd end = TRY(jail->Wait(channels));
   return Report(end, jail->options());

@@ -52,13 +52,12 @@ class Confinement {
   // The hook that gives a thread its filter; empty without a jail.
   std::function<void()> HookFor(ThreadKind kind);
 
-  bool active_ = false;
-  // One message at a time: metrics are sent by another thread.
   Result<void> Send(uint32_t kind, std::span<const uint8_t> bytes) const;
 
+  bool active_ = false;
   int supervisor_ = -1;
   int snapshot_memory_ = -1;
-  mutable Mutex sending_;
+  mutable Mutex sending_;            // One message at a time: metrics are sent by another thread.
   std::unique_ptr<SeccompLog> log_;  // Null if what is not allowed is deadly.
 };
 

@@ -43,11 +43,10 @@ class VcpuThread {
   void Resume();
   // Returns when the vCPU has left the guest, and finished the access that it left it for.
   void Pause();
-  // Asks for Pause() and does not wait; also from inside a bus access of this vCPU's, after which
-  // it then executes no instruction more.
-  // Without a kick, which takes a system call, another vCPU's thread may stay in the guest until
-  // somebody calls Pause().
   enum class Kick { kNo, kYes };
+  // Asks for Pause() and does not wait; also from inside a bus access of this vCPU's, after which
+  // it then executes no instruction more. Without a kick, which takes a system call, another vCPU's
+  // thread may stay in the guest until somebody calls Pause().
   void RequestPause(Kick kick) { Give(Command::kPause, kick); }
   // Ends the thread. Idempotent.
   void Stop();

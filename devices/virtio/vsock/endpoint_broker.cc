@@ -10,7 +10,6 @@
 namespace mayfly {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using endpoint::Answer;
 using endpoint::Request;
 using endpoint::Want;
@@ -50,8 +49,7 @@ Result<std::unique_ptr<EndpointBroker>> EndpointBroker::Create(const std::string
                                                             std::move(ours), std::move(theirs)));
 }
 
-bool EndpointBroker::CountIn() {
-  const auto now = Clock::now();
+bool EndpointBroker::CountIn(Clock::time_point now) {
   if (now - second_ >= std::chrono::seconds(1)) {
     second_ = now;
     count_ = 0;
@@ -59,13 +57,13 @@ bool EndpointBroker::CountIn() {
   return ++count_ <= kMostInASecond;
 }
 
-bool EndpointBroker::Serve() {
+bool EndpointBroker::Serve(Clock::time_point now) {
   Request request{};
   const ssize_t size = ::recv(ours_.get(), &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
   if (size < 0) return errno == EAGAIN || errno == EINTR;
   if (size != sizeof(request)) return false;
   Result<UniqueFd> socket = FailErrno("broker", EACCES);
-  if (!CountIn()) {
+  if (!CountIn(now)) {
     socket = FailErrno("broker", EBUSY);
   } else if (request.want == Want::kClient) {
     socket = endpoint_->Accept();

@@ -14,6 +14,8 @@ namespace mayfly {
 // thread.
 class EndpointBroker {
  public:
+  using Clock = std::chrono::steady_clock;
+
   // More requests in a second are refused: nobody keeps the host busy with them.
   static constexpr uint32_t kMostInASecond = 10'000;
 
@@ -26,8 +28,8 @@ class EndpointBroker {
   [[nodiscard]] Result<UniqueFd> CopyListener() const { return endpoint_->CopyListener(); }
   UniqueFd TakeMachineEnd() { return std::move(theirs_); }
 
-  // Answers one request. False if there will be no more, or what came is none.
-  bool Serve();
+  // Answers one request, at `now`. False if there will be no more, or what came is none.
+  bool Serve(Clock::time_point now);
 
  private:
   EndpointBroker(std::unique_ptr<UnixEndpoint> endpoint, PortPolicy policy, UniqueFd ours,
@@ -36,13 +38,13 @@ class EndpointBroker {
         policy_(std::move(policy)),
         ours_(std::move(ours)),
         theirs_(std::move(theirs)) {}
-  bool CountIn();
+  bool CountIn(Clock::time_point now);
 
   const std::unique_ptr<UnixEndpoint> endpoint_;
   const PortPolicy policy_;
   const UniqueFd ours_;
   UniqueFd theirs_;
-  std::chrono::steady_clock::time_point second_{};  // When the count began.
+  Clock::time_point second_{};  // When the count began.
   uint32_t count_ = 0;
 };
 
