@@ -10,6 +10,7 @@
 #include "vmm/cli/snapshot_reports.h"
 #include "vmm/function/image.h"
 #include "vmm/machine/function_manifest.h"
+#include "vmm/machine/override_macs.h"
 
 namespace mayfly {
 namespace {

@@ -7,6 +7,7 @@
 #include "vmm/cli/arguments.h"
 #include "vmm/cli/cmd_run.h"
 #include "vmm/cli/metrics_file.h"
+#include "vmm/cli/override_options.h"
 #include "vmm/function/description.h"
 
 namespace mayfly {
@@ -119,7 +120,7 @@ Result<RestoreOptions> PrepareInvoke(const InvokeArguments& arguments) {
   options.image = arguments.image;
   options.nets = TRY(ParseNets(arguments.nets));
   TRY(CheckNets(options.nets));
-  options.overrides = TRY(ParseOverrides(arguments.overrides));
+  options.overrides = TRY(ParseOverrideOption(arguments.overrides));
   if (options.overrides.cid) {
     return Fail(ErrorCode::kInvalidArgument,
                 "--override: vsock.cid: not for a function, whose sockets lead only to mayfly");

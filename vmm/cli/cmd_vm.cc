@@ -12,6 +12,7 @@
 #include "vmm/cli/cmd_invoke.h"
 #include "vmm/cli/machine_config.h"
 #include "vmm/cli/metrics_file.h"
+#include "vmm/cli/override_options.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {
@@ -143,7 +144,7 @@ Result<VmRestoreOptions> ParseRestore(const VmArguments& arguments) {
     restore.memory =
         TRY(WithContext(ParseFillMemory(arguments.memory), "--memory: with --restore"));
   }
-  restore.overrides = TRY(ParseOverrides(arguments.overrides));
+  restore.overrides = TRY(ParseOverrideOption(arguments.overrides));
   return restore;
 }
 

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <fmt/format.h>
+#include <string>
 
 #include "vmm/cli/net_options.h"
-#include "vmm/cli/override_options.h"
 #include "vmm/machine/machine_config.h"
 
 namespace mayfly {
@@ -20,19 +19,6 @@ inline NetConfig NetConfigOf(const NetOptions& options) {
   config.receive_limits = options.rx;
   config.transmit_limits = options.tx;
   return config;
-}
-
-// Gives them the addresses that are overridden. kInvalidArgument for a device that is not there.
-inline Result<void> OverrideMacs(const OverrideOptions& overrides, std::vector<NetConfig>* nets) {
-  for (const auto& [index, mac] : overrides.macs) {
-    if (index >= nets->size()) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  fmt::format("--override: net{}.mac: the snapshot has {} network devices", index,
-                              nets->size()));
-    }
-    (*nets)[index].mac = mac;
-  }
-  return {};
 }
 
 }  // namespace mayfly

@@ -9,7 +9,7 @@
 #include "vmm/cli/disk_options.h"
 #include "vmm/cli/jail_request.h"
 #include "vmm/cli/net_options.h"
-#include "vmm/cli/override_options.h"
+#include "vmm/config/overrides.h"
 #include "vmm/function/kernel_bundle.h"
 
 namespace mayfly {
@@ -69,7 +69,7 @@ struct RestoreOptions {
   uint32_t pager_timeout_ms = 2000;  // For one page of its.
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
-  OverrideOptions overrides{};
+  Overrides overrides{};
   JailRequest jail;
 };
 
@@ -88,8 +88,8 @@ struct RecordOptions {
 };
 
 struct VsockOptions {
-  static constexpr uint32_t kLeastCid = 3;
-  static constexpr uint32_t kMostCid = 0xfffffffe;
+  static constexpr uint32_t kLeastCid = Overrides::kLeastCid;
+  static constexpr uint32_t kMostCid = Overrides::kMostCid;
 
   // A Unix socket that does not exist yet; guest-initiated streams go to PATH_PORT.
   std::string path{};
@@ -116,7 +116,7 @@ struct VmRestoreOptions {
   std::string directory{};
   FillMemory memory = FillMemory::kMap;
   bool unverified = false;  // As in RestoreOptions.
-  OverrideOptions overrides{};
+  Overrides overrides{};
 
   bool operator==(const VmRestoreOptions&) const = default;
 };

@@ -6,20 +6,22 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "vmm/cli/clone_function.h"
 #include "vmm/cli/confinement.h"
 #include "vmm/cli/disk_config.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/jail_handover.h"
-#include "vmm/cli/machine_restore.h"
 #include "vmm/cli/machine_saver.h"
 #include "vmm/cli/metrics_file.h"
 #include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
+#include "vmm/cli/snapshot_reports.h"
 #include "vmm/cli/terminal.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/machine_builder.h"
 #include "vmm/machine/machine_manifest.h"
+#include "vmm/machine/machine_restore.h"
 
 namespace mayfly {
 namespace {
@@ -49,6 +51,27 @@ MachineConfig ConfigOf(const VmOptions& options) {
   }
   config.rng = options.rng;
   return config;
+}
+
+MachineBindings BindingsOf(const VmOptions& options) {
+  MachineBindings bindings;
+  for (const DiskOptions& disk : options.disks) bindings.disks.push_back(DiskConfigOf(disk));
+  for (const NetOptions& net : options.nets) bindings.nets.push_back(NetConfigOf(net));
+  if (const auto& vsock = options.vsock) {
+    bindings.vsock =
+        VsockConfig{.path = vsock->path, .allowed_ports = vsock->allow, .new_cid = vsock->cid};
+  }
+  return bindings;
+}
+
+// `options.restore` is set.
+Result<std::unique_ptr<MachineRestore>> OpenRestore(const VmOptions& options) {
+  const VmRestoreOptions& restore = *options.restore;
+  MachineRestore::Options how{.way = WayOf(restore.memory),
+                              .unverified = restore.unverified,
+                              .overrides = restore.overrides};
+  if (!how.unverified) how.stamps = TRY(VerifiedStamps::Open(StampDirectory()));
+  return MachineRestore::Open(restore.directory, BindingsOf(options), std::move(how));
 }
 
 // A machine that goes on after its snapshot would change its disks under it.
@@ -170,7 +193,7 @@ Result<int> Run(const VmOptions& options) {
   if (options.jail.wanted) PrepareForFilters();
   StderrLog log(LogLevel::kWarning);
   std::unique_ptr<MachineRestore> restore;
-  if (options.restore) restore = TRY(MachineRestore::Open(options));
+  if (options.restore) restore = TRY(OpenRestore(options));
   MachineConfig config = restore ? std::move(restore->config) : ConfigOf(options);
   if (options.jail.wanted) return RunJailed(options, std::move(config), restore.get(), &log);
   Confinement none;

@@ -2,15 +2,17 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "base/log.h"
 #include "base/result.h"
 #include "snapshot/restored_memory.h"
 #include "snapshot/snapshot_directory.h"
 #include "snapshot/verified_stamp.h"
-#include "vmm/cli/options.h"
+#include "vmm/config/overrides.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/machine_config.h"
+#include "vmm/machine/machine_manifest.h"
 
 namespace mayfly {
 
@@ -18,8 +20,18 @@ namespace mayfly {
 // say, that a machine of it needs of files. One thread. Stays where it is: parts of it borrow from
 // others.
 struct MachineRestore {
-  // `options.restore` is set.
-  static Result<std::unique_ptr<MachineRestore>> Open(const VmOptions& options);
+  struct Options {
+    MemoryWay way = MemoryWay::kMap;
+    bool unverified = false;                 // Trusts the memory file.
+    std::optional<VerifiedStamps> stamps{};  // As in MemoryOptions.
+    Overrides overrides{};
+  };
+
+  // The files are untrusted. Errors are those of Snapshot::Open() and ConfigOfClone(), and
+  // kInvalidArgument, naming the key, for overrides of what the snapshot does not have. A vsock
+  // whose CID neither the bindings nor the overrides say gets a random one.
+  static Result<std::unique_ptr<MachineRestore>> Open(const std::string& directory,
+                                                      MachineBindings bindings, Options options);
   MachineRestore(const MachineRestore&) = delete;
   MachineRestore& operator=(const MachineRestore&) = delete;
 
@@ -31,16 +43,15 @@ struct MachineRestore {
   Snapshot snapshot;  // Without state and memory, which stand below.
   MachineState state{};
   MachineConfig config{};  // Its devices.
-  OverrideOptions overrides{};
+  Options options{};
   std::unique_ptr<MemoryImage> image{};
-  std::optional<VerifiedStamps> stamps{};
   MemoryOptions memory{};  // Borrows from the two above.
 
  private:
   MachineRestore(std::string path, Snapshot opened)
       : directory(std::move(path)), snapshot(std::move(opened)) {}
-  Result<void> ChooseMemory(const VmRestoreOptions& options);
-  Result<void> ChooseIdentity(const VmOptions& options);
+  void ChooseMemory();
+  Result<void> ChooseIdentity();
 };
 
 }  // namespace mayfly
