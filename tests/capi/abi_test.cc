@@ -68,6 +68,8 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_restore_options, log);
   MEMBER(mayfly_restore_options, user);
   MEMBER(mayfly_restore_options, zygote);
+  MEMBER(mayfly_restore_options, overrides);
+  MEMBER(mayfly_restore_options, override_count);
   SIZE(mayfly_zygote_options);
   MEMBER(mayfly_zygote_options, program);
   MEMBER(mayfly_zygote_options, limit);
@@ -82,6 +84,11 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_invocation, handler_us);
   MEMBER(mayfly_invocation, max_memory_bytes);
   MEMBER(mayfly_invocation, log_dropped_bytes);
+  SIZE(mayfly_machine_snapshot_options);
+  MEMBER(mayfly_machine_snapshot_options, memory);
+  MEMBER(mayfly_machine_snapshot_options, unverified);
+  MEMBER(mayfly_machine_snapshot_options, overrides);
+  MEMBER(mayfly_machine_snapshot_options, override_count);
   SIZE(mayfly_end);
   MEMBER(mayfly_end, reason);
   MEMBER(mayfly_end, detail);

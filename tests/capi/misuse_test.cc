@@ -1,3 +1,5 @@
+#include <array>
+#include <cstddef>
 #include <vector>
 
 #include "tests/capi/api_fixture.h"
@@ -47,6 +49,7 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_call_close(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_create(nullptr, &machine), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_set_kernel(nullptr, "x", nullptr, nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_machine_set_snapshot(nullptr, "x", nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_set_memory(nullptr, 0), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_set_vcpus(nullptr, 1), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_set_console(nullptr, -1, -1), MAYFLY_E_HANDLE);
@@ -58,6 +61,7 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_machine_boot(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_pause(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_resume(nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_machine_snapshot(nullptr, "x"), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_stop(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_set_link(nullptr, 0, 0), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_wait(nullptr, 0), MAYFLY_E_HANDLE);
@@ -84,6 +88,8 @@ TEST_F(ApiMisuseTest, HandlesOfAClosedInstanceAreFoundOut) {
   EXPECT_EQ(mayfly_close(lib), MAYFLY_OK);
   EXPECT_EQ(mayfly_close(lib), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_boot(machine), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_machine_snapshot(machine, "x"), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_machine_set_snapshot(machine, "x", nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_create(lib, &machine), MAYFLY_E_HANDLE);
 }
 
@@ -105,6 +111,7 @@ TEST_F(ApiMisuseTest, HandlesOfAnotherKindAreFoundOut) {
   ASSERT_EQ(mayfly_machine_create(lib_, &machine), MAYFLY_OK);
   EXPECT_EQ(mayfly_function_close(reinterpret_cast<mayfly_function*>(machine)), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_check_host(reinterpret_cast<mayfly_instance*>(machine)), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_machine_snapshot(reinterpret_cast<mayfly_machine*>(lib_), "x"), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_close(machine), MAYFLY_OK);
 }
 
@@ -135,6 +142,84 @@ TEST_F(ApiMisuseTest, NullAndEndlessTextsAreRefused) {
   EXPECT_EQ(mayfly_image_open(lib_, nullptr, &image), MAYFLY_E_INVALID);
   const std::string endless(1 << 20, 'x');
   EXPECT_EQ(mayfly_image_open(lib_, endless.c_str(), &image), MAYFLY_E_INVALID);
+  mayfly_machine* const machine = BootMachine("basic", "loop");
+  EXPECT_EQ(mayfly_machine_snapshot(machine, nullptr), MAYFLY_E_INVALID);
+  EXPECT_EQ(mayfly_machine_snapshot(machine, ""), MAYFLY_E_INVALID);
+  EXPECT_EQ(mayfly_machine_snapshot(machine, endless.c_str()), MAYFLY_E_INVALID);
+  EXPECT_EQ(mayfly_machine_close(machine), MAYFLY_OK);
+}
+
+// Both functions that take overrides, with `count` of them.
+void ExpectOverridesRefused(mayfly_snapshot* snapshot, mayfly_machine* machine,
+                            const char* const* texts, size_t count, int status,
+                            const std::string& text) {
+  mayfly_restore_options restore = MAYFLY_RESTORE_OPTIONS_INIT;
+  restore.overrides = texts;
+  restore.override_count = count;
+  mayfly_function* function = nullptr;
+  EXPECT_EQ(mayfly_restore(snapshot, &restore, &function), status);
+  EXPECT_EQ(function, nullptr);
+  std::array<char, 512> error{};
+  EXPECT_GT(mayfly_error(snapshot, error.data(), error.size()), 0);
+  EXPECT_NE(std::string(error.data()).find(text), std::string::npos) << error.data();
+  mayfly_machine_snapshot_options options = MAYFLY_MACHINE_SNAPSHOT_OPTIONS_INIT;
+  options.overrides = texts;
+  options.override_count = count;
+  EXPECT_EQ(mayfly_machine_set_snapshot(machine, "x", &options), status);
+  EXPECT_GT(mayfly_error(machine, error.data(), error.size()), 0);
+  EXPECT_NE(std::string(error.data()).find(text), std::string::npos) << error.data();
+}
+
+TEST_F(ApiMisuseTest, OverridesThatAreNoneAreRefusedAndNamed) {
+  mayfly_snapshot* const snapshot = OpenSnapshot();
+  mayfly_machine* machine = nullptr;
+  ASSERT_EQ(mayfly_machine_create(lib_, &machine), MAYFLY_OK);
+  const auto refused = [&](std::vector<const char*> texts, int status, const std::string& text) {
+    ExpectOverridesRefused(snapshot, machine, texts.data(), texts.size(), status, text);
+  };
+  refused({"generation=0123", "x=1"}, MAYFLY_E_INVALID, "overrides: generation: \"0123\"");
+  refused({"colour=red"}, MAYFLY_E_INVALID, "overrides: colour: expected netN.mac");
+  refused({"net8.mac=02:00:00:00:00:01"}, MAYFLY_E_INVALID, "overrides: net8.mac");
+  refused({"net0.mac=01:00:00:00:00:01"}, MAYFLY_E_INVALID, "overrides: net0.mac");
+  refused({"vsock.cid=2"}, MAYFLY_E_INVALID, "overrides: vsock.cid");
+  refused({"vsock.cid=99999999999999999999"}, MAYFLY_E_INVALID, "overrides: vsock.cid");
+  refused({"entropy"}, MAYFLY_E_INVALID, "overrides: entropy");
+  refused({"=", ""}, MAYFLY_E_INVALID, "overrides[1]: missing");
+  refused({nullptr}, MAYFLY_E_INVALID, "overrides[0]: missing");
+  const std::string endless = "entropy=" + std::string(1 << 20, '0');
+  refused({endless.c_str()}, MAYFLY_E_INVALID, "overrides[0]: longer than");
+  refused(std::vector<const char*>(65, "vsock.cid=5"), MAYFLY_E_TOO_LARGE, "64 are the most");
+  ExpectOverridesRefused(snapshot, machine, nullptr, 1, MAYFLY_E_INVALID, "overrides: a null");
+  ExpectOverridesRefused(snapshot, machine, nullptr, SIZE_MAX, MAYFLY_E_TOO_LARGE, "overrides");
+  EXPECT_EQ(mayfly_machine_close(machine), MAYFLY_OK);
+  EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
+}
+
+TEST_F(ApiMisuseTest, MachineSnapshotOptionsThatAreNoneAreRefused) {
+  mayfly_machine* machine = nullptr;
+  ASSERT_EQ(mayfly_machine_create(lib_, &machine), MAYFLY_OK);
+  mayfly_machine_snapshot_options options{};
+  EXPECT_EQ(mayfly_machine_set_snapshot(machine, "x", &options), MAYFLY_E_INVALID);
+  options.size = SIZE_MAX;
+  EXPECT_EQ(mayfly_machine_set_snapshot(machine, "x", &options), MAYFLY_E_INVALID);
+  options = MAYFLY_MACHINE_SNAPSHOT_OPTIONS_INIT;
+  options.memory = 7;
+  EXPECT_EQ(mayfly_machine_set_snapshot(machine, "x", &options), MAYFLY_E_INVALID);
+  EXPECT_EQ(mayfly_machine_set_snapshot(machine, nullptr, nullptr), MAYFLY_E_INVALID);
+  EXPECT_EQ(mayfly_machine_boot(machine), MAYFLY_E_STATE);
+  EXPECT_EQ(mayfly_machine_close(machine), MAYFLY_OK);
+}
+
+// A caller built with the header of version 1 has no overrides.
+TEST_F(ApiMisuseTest, RestoreOptionsOfAnOlderVersionAreTaken) {
+  mayfly_snapshot* const snapshot = OpenSnapshot();
+  mayfly_restore_options options = MAYFLY_RESTORE_OPTIONS_INIT;
+  options.size = offsetof(mayfly_restore_options, overrides);
+  options.override_count = SIZE_MAX;
+  mayfly_function* function = nullptr;
+  EXPECT_EQ(mayfly_restore(snapshot, &options, &function), MAYFLY_OK) << ErrorOf(snapshot);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
 }
 
 TEST_F(ApiMisuseTest, HugeSizesAreRefused) {
@@ -189,25 +274,33 @@ TEST_F(ApiMisuseTest, ResultsOfAnOlderVersionAreNotOverrun) {
 
 struct InCallback {
   mayfly_function* function;
+  mayfly_machine* machine;
   int close = 0;
   int invoke = 0;
+  int snapshot = 0;
+  int set_snapshot = 0;
   int interrupt = 1;
 };
 
 TEST_F(ApiMisuseTest, CallbackCannotCloseWhatItComesFrom) {
-  InCallback seen{Clone()};
+  InCallback seen{Clone(), BootMachine("basic", "loop")};
   mayfly_invoke_options options = MAYFLY_INVOKE_OPTIONS_INIT;
   options.user = &seen;
   options.answer = [](void* user, const void*, size_t) {
     auto* const in = static_cast<InCallback*>(user);
     in->close = mayfly_function_close(in->function);
     in->invoke = mayfly_invoke(in->function, "", 0, nullptr, nullptr, nullptr);
+    in->snapshot = mayfly_machine_snapshot(in->machine, "x");
+    in->set_snapshot = mayfly_machine_set_snapshot(in->machine, "x", nullptr);
     in->interrupt = mayfly_function_interrupt(in->function);
   };
   EXPECT_EQ(mayfly_invoke(seen.function, "x", 1, &options, nullptr, nullptr), MAYFLY_OK);
   EXPECT_EQ(seen.close, MAYFLY_E_THREAD);
   EXPECT_EQ(seen.invoke, MAYFLY_E_THREAD);
+  EXPECT_EQ(seen.snapshot, MAYFLY_E_THREAD);
+  EXPECT_EQ(seen.set_snapshot, MAYFLY_E_THREAD);
   EXPECT_EQ(seen.interrupt, MAYFLY_OK);
+  EXPECT_EQ(mayfly_machine_close(seen.machine), MAYFLY_OK);
   EXPECT_EQ(mayfly_function_close(seen.function), MAYFLY_OK);
 }
 

@@ -248,5 +248,18 @@ TEST_F(ApiZygoteTest, MisuseIsRefused) {
   EXPECT_EQ(mayfly_restore(snapshot_, &restore, &function), MAYFLY_E_HANDLE);
 }
 
+TEST_F(ApiZygoteTest, OverridesAreNotForJailedClones) {
+  mayfly_zygote* const zygote = Start(0);
+  const char* const text = "generation=00112233445566778899aabbccddeeff";
+  mayfly_restore_options options = MAYFLY_RESTORE_OPTIONS_INIT;
+  options.zygote = zygote;
+  options.overrides = &text;
+  options.override_count = 1;
+  mayfly_function* function = nullptr;
+  EXPECT_EQ(mayfly_restore(snapshot_, &options, &function), MAYFLY_E_UNSUPPORTED);
+  EXPECT_NE(ErrorOf(snapshot_).find("overrides"), std::string::npos) << ErrorOf(snapshot_);
+  EXPECT_EQ(mayfly_zygote_close(zygote), MAYFLY_OK);
+}
+
 }  // namespace
 }  // namespace mayfly

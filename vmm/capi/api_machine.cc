@@ -3,6 +3,7 @@
 #include "vmm/capi/entry.h"
 #include "vmm/capi/machine_object.h"
 #include "vmm/capi/nets.h"
+#include "vmm/capi/restore_arguments.h"
 
 using namespace mayfly;
 using namespace mayfly::capi;
@@ -25,7 +26,7 @@ int mayfly_machine_create(mayfly_instance* lib, mayfly_machine** out) {
 int mayfly_machine_set_kernel(mayfly_machine* machine, const char* kernel, const char* initrd,
                               const char* command_line) {
   return Enter<MachineObject>(machine, [&](MachineObject& self) {
-    return self.Configure([&](MachineConfig& config) -> Status {
+    return self.ConfigureKernel([&](MachineConfig& config) -> Status {
       std::string path = TRY(ReadPath(kernel, "kernel"));
       std::string initrd_path = TRY(ReadText(initrd, "initrd"));
       config.command_line = TRY(ReadText(command_line, "command_line"));
@@ -36,9 +37,23 @@ int mayfly_machine_set_kernel(mayfly_machine* machine, const char* kernel, const
   });
 }
 
+int mayfly_machine_set_snapshot(mayfly_machine* machine, const char* path,
+                                const struct mayfly_machine_snapshot_options* options) {
+  return Enter<MachineObject>(machine, [&](MachineObject& self) -> Status {
+    mayfly_machine_snapshot_options given{};
+    TRY(ReadOptions(options, &given));
+    MachineSource source{TRY(ReadPath(path, "path"))};
+    source.options.way = TRY(ReadMemoryWay(given.memory));
+    source.options.unverified = given.unverified != 0;
+    if (const VerifiedStamps* stamps = self.library().stamps()) source.options.stamps = *stamps;
+    source.options.overrides = TRY(ReadOverrides(given.overrides, given.override_count));
+    return self.SetSnapshot(std::move(source));
+  });
+}
+
 int mayfly_machine_set_memory(mayfly_machine* machine, uint64_t bytes) {
   return Enter<MachineObject>(machine, [&](MachineObject& self) {
-    return self.Configure([&](MachineConfig& config) -> Status {
+    return self.ConfigureKernel([&](MachineConfig& config) -> Status {
       if (bytes < MachineConfig::kLeastMemory || bytes % GuestMemory::kPageSize != 0) {
         return FailWith(MAYFLY_E_INVALID, "memory: expected whole pages, 64 MiB at least");
       }
@@ -50,7 +65,7 @@ int mayfly_machine_set_memory(mayfly_machine* machine, uint64_t bytes) {
 
 int mayfly_machine_set_vcpus(mayfly_machine* machine, uint32_t count) {
   return Enter<MachineObject>(machine, [&](MachineObject& self) {
-    return self.Configure([&](MachineConfig& config) -> Status {
+    return self.ConfigureKernel([&](MachineConfig& config) -> Status {
       if (count < 1 || count > MachineConfig::kMostVcpus) {
         return FailWith(MAYFLY_E_INVALID, "vcpus: expected 1 to 32");
       }
@@ -96,24 +111,13 @@ int mayfly_machine_add_net(mayfly_machine* machine, const struct mayfly_net* net
 }
 
 int mayfly_machine_set_vsock(mayfly_machine* machine, uint32_t guest_cid, const char* path) {
-  return Enter<MachineObject>(machine, [&](MachineObject& self) {
-    return self.Configure([&](MachineConfig& config) -> Status {
-      // 0 to 2 are the hypervisor's and the host's.
-      if (guest_cid < VsockConfig::kDefaultGuestCid || guest_cid == UINT32_MAX) {
-        return FailWith(MAYFLY_E_INVALID, "guest_cid: expected 3 to 4294967294");
-      }
-      VsockConfig vsock;
-      vsock.guest_cid = guest_cid;
-      vsock.path = TRY(ReadPath(path, "path"));
-      config.vsock = std::move(vsock);
-      return 0;
-    });
-  });
+  return Enter<MachineObject>(machine,
+                              [&](MachineObject& self) { return self.SetVsock(guest_cid, path); });
 }
 
 int mayfly_machine_set_rng(mayfly_machine* machine, int present) {
   return Enter<MachineObject>(machine, [&](MachineObject& self) {
-    return self.Configure([&](MachineConfig& config) -> Status {
+    return self.ConfigureKernel([&](MachineConfig& config) -> Status {
       config.rng = present != 0;
       return 0;
     });
@@ -129,20 +133,16 @@ int mayfly_machine_boot(mayfly_machine* machine) {
 }
 
 int mayfly_machine_pause(mayfly_machine* machine) {
-  return Enter<MachineObject>(machine, [](MachineObject& self) {
-    return self.Operate([](Machine& made) -> Status {
-      made.Pause();
-      return 0;
-    });
-  });
+  return Enter<MachineObject>(machine, [](MachineObject& self) { return self.Pause(); });
 }
 
 int mayfly_machine_resume(mayfly_machine* machine) {
-  return Enter<MachineObject>(machine, [](MachineObject& self) {
-    return self.Operate([](Machine& made) -> Status {
-      made.Resume();
-      return 0;
-    });
+  return Enter<MachineObject>(machine, [](MachineObject& self) { return self.Resume(); });
+}
+
+int mayfly_machine_snapshot(mayfly_machine* machine, const char* path) {
+  return Enter<MachineObject>(machine, [&](MachineObject& self) -> Status {
+    return self.Snapshot(TRY(ReadPath(path, "path")));
   });
 }
 

@@ -3,6 +3,7 @@
 #include "vmm/capi/entry.h"
 #include "vmm/capi/function.h"
 #include "vmm/capi/nets.h"
+#include "vmm/capi/restore_arguments.h"
 #include "vmm/capi/snapshot_object.h"
 #include "vmm/capi/zygote_object.h"
 
@@ -22,19 +23,6 @@ Status OpenSnapshot(Library& library, const char* path, const mayfly_snapshot_op
   const std::string directory = TRY(ReadPath(path, "path"));
   auto opened = TRY(FunctionTemplate::Open(directory, std::move(how)));
   return Publish(library, std::make_unique<SnapshotObject>(&library, std::move(opened)), out);
-}
-
-Result<MemoryWay> WayOf(int memory) {
-  switch (memory) {
-    case MAYFLY_MEMORY_MAP:
-      return MemoryWay::kMap;
-    case MAYFLY_MEMORY_UFFD:
-      return MemoryWay::kUffd;
-    case MAYFLY_MEMORY_EAGER:
-      return MemoryWay::kEager;
-    default:
-      return Fail(ErrorCode::kInvalidArgument, "memory: expected one of MAYFLY_MEMORY_*");
-  }
 }
 
 // Null if the pool is empty.
@@ -60,6 +48,9 @@ std::expected<std::shared_ptr<ZygoteProcess>, Failure> FindZygote(
   if (given.memory != MAYFLY_MEMORY_MAP || given.pool != nullptr || given.net_count != 0) {
     return FailWith(MAYFLY_E_INVALID, "zygote: not with a pool, nets or another memory");
   }
+  if (given.override_count != 0) {
+    return FailWith(MAYFLY_E_UNSUPPORTED, "zygote: its clones have no overrides");
+  }
   return object.process();
 }
 
@@ -81,13 +72,18 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   TRY(ReadOptions(options, &given));
   const FunctionTemplate& opened = *snapshot.opened();
   FunctionTemplate::Clone clone;
-  clone.way = TRY(WayOf(given.memory));
+  clone.way = TRY(ReadMemoryWay(given.memory));
   clone.record = given.record != 0;
   if (clone.record && clone.way != MemoryWay::kUffd) {
     return FailWith(MAYFLY_E_INVALID, "record: only with MAYFLY_MEMORY_UFFD");
   }
   if (given.timeout_ms > FunctionDescription::kMostTimeoutMs) {
     return FailWith(MAYFLY_E_INVALID, "timeout_ms: too much");
+  }
+  clone.overrides = TRY(ReadOverrides(given.overrides, given.override_count));
+  if (clone.overrides.cid) {
+    return FailWith(MAYFLY_E_INVALID,
+                    "overrides: vsock.cid: not for a function, whose sockets lead only to mayfly");
   }
   std::shared_ptr<ZygoteProcess> zygote;
   if (given.zygote != nullptr) zygote = TRY(FindZygote(given, opened));

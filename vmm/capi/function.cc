@@ -77,6 +77,10 @@ std::expected<InvocationRequest, Failure> Function::Prepare(size_t event_size,
                                                     event_size, control::kMaxEvent));
   }
   if (finished_.load()) return FailWith(MAYFLY_E_STATE, "the function takes no more events");
+  // An event would be refused, and the function not be there any more for its snapshot.
+  if (parts_.machine && parts_.machine->awaits_restore()) {
+    return FailWith(MAYFLY_E_STATE, "the handler takes events only after its snapshot");
+  }
   InvocationRequest request;
   request.invocation.request_id = TRY(ReadRequestId(given.request_id));
   if (request.invocation.request_id.empty()) {

@@ -1,5 +1,8 @@
 #include "vmm/capi/machine_object.h"
 
+#include <fmt/format.h>
+
+#include "snapshot/snapshot_writer.h"
 #include "vmm/capi/arguments.h"
 #include "vmm/capi/wait.h"
 #include "vmm/machine/machine_builder.h"
@@ -29,6 +32,30 @@ int CodeOfEnd(EndReason reason) {
   return MAYFLY_END_HOST_ERROR;
 }
 
+// For as long as it lives, the machine is paused.
+class Standstill {
+ public:
+  explicit Standstill(Machine* machine) : machine_(machine) { machine_->Pause(); }
+  Standstill(const Standstill&) = delete;
+  Standstill& operator=(const Standstill&) = delete;
+  ~Standstill() { machine_->Resume(); }
+
+ private:
+  Machine* const machine_;
+};
+
+// A machine that goes on after its snapshot would change its disks under it.
+Check CheckDisksStay(const Manifest& manifest) {
+  for (size_t i = 0; i < manifest.disks.size(); ++i) {
+    if (manifest.disks[i].read_only) continue;
+    return FailWith(MAYFLY_E_STATE,
+                    fmt::format("disk{} is writable: the machine has to be paused first, or it "
+                                "would go on writing to it after its snapshot",
+                                i));
+  }
+  return {};
+}
+
 }  // namespace
 
 Status WriteEnd(const std::optional<MachineEnd>& end, mayfly_end* out) {
@@ -56,20 +83,100 @@ Status MachineObject::SetConsole(int input, int output) {
   });
 }
 
+Status MachineObject::SetSnapshot(MachineSource source) {
+  return Configure([&](MachineConfig&) -> Status {
+    if (for_kernel_) {
+      return FailWith(MAYFLY_E_STATE, "not with a kernel, memory, vCPUs, rng or balloon");
+    }
+    source_ = std::move(source);
+    return 0;
+  });
+}
+
+Status MachineObject::SetVsock(uint32_t guest_cid, const char* path) {
+  return Configure([&](MachineConfig& config) -> Status {
+    const bool own = guest_cid == 0 && source_;
+    if (!own && (guest_cid < Overrides::kLeastCid || guest_cid > Overrides::kMostCid)) {
+      return FailWith(MAYFLY_E_INVALID, "guest_cid: expected 3 to 4294967294");
+    }
+    VsockConfig vsock;
+    vsock.guest_cid = guest_cid;
+    vsock.path = TRY(ReadPath(path, "path"));
+    config.vsock = std::move(vsock);
+    return 0;
+  });
+}
+
 Status MachineObject::Boot() {
   return Configure([this](MachineConfig& config) -> Status {
-    if (config.kernel.empty()) return FailWith(MAYFLY_E_STATE, "no kernel was set");
-    // Taken: descriptors in it are the machine's now, so that a boot that fails is not tried again.
-    machine_ = TRY(MachineBuilder(std::move(config), &library()).Boot());
+    if (config.kernel.empty() && !source_) {
+      return FailWith(MAYFLY_E_STATE, "neither a kernel nor a snapshot was set");
+    }
+    taken_ = true;
+    machine_ = TRY(source_ ? Restore() : Make());
     machine_->Resume();
     booted_.store(machine_.get(), std::memory_order_release);
     return 0;
   });
 }
 
+Result<std::unique_ptr<Machine>> MachineObject::Make() {
+  // A disk that cannot be found again by its name is no reason not to boot.
+  manifest_ = ManifestOfMachine(config_);
+  return MachineBuilder(std::move(config_), &library()).Boot();
+}
+
+Result<std::unique_ptr<Machine>> MachineObject::Restore() {
+  MachineBindings bindings{.disks = std::move(config_.disks), .nets = std::move(config_.nets)};
+  if (auto& vsock = config_.vsock) {
+    if (vsock->guest_cid != 0) vsock->new_cid = vsock->guest_cid;
+    bindings.vsock = std::move(vsock);
+  }
+  const auto restore = TRY(
+      MachineRestore::Open(source_->directory, std::move(bindings), std::move(source_->options)));
+  MachineConfig config = std::move(restore->config);
+  config.serial_output = config_.serial_output;
+  config.serial_input = config_.serial_input;
+  manifest_ = ManifestOfMachine(config);
+  return restore->Start(std::move(config), &library());
+}
+
+Status MachineObject::Pause() {
+  return Operate([this](Machine& machine) -> Status {
+    machine.Pause();
+    paused_ = true;
+    return 0;
+  });
+}
+
+Status MachineObject::Resume() {
+  return Operate([this](Machine& machine) -> Status {
+    machine.Resume();
+    paused_ = false;
+    return 0;
+  });
+}
+
+Status MachineObject::Snapshot(const std::string& path) {
+  return Operate([&](Machine& machine) -> Status {
+    Manifest manifest = TRY(Result<Manifest>(manifest_));
+    if (!paused_) TRY(CheckDisksStay(manifest));
+    SnapshotWriter writer = TRY(SnapshotWriter::Create(path));
+    std::optional<Standstill> standstill;
+    if (!paused_) standstill.emplace(&machine);
+    if (machine.end()) return FailWith(MAYFLY_E_STATE, "the machine has ended");
+    const MachineState state = TRY(machine.Save());
+    TRY(writer.WriteMemory(machine.memory()));
+    standstill.reset();
+    SetDiskSizes(state, &manifest);
+    TRY(std::move(writer).Publish(std::move(manifest), state, library().stamps()));
+    return 0;
+  });
+}
+
 Status MachineObject::SetBalloon(uint64_t bytes) {
   if (machine() == nullptr) {
-    return Configure([bytes](MachineConfig& config) -> Status {
+    return ConfigureKernel([bytes](MachineConfig& config) -> Status {
       config.balloon = BalloonConfig{bytes};
       return 0;
     });

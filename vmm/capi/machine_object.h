@@ -7,8 +7,15 @@
 #include "vmm/capi/library.h"
 #include "vmm/machine/machine.h"
 #include "vmm/machine/machine_config.h"
+#include "vmm/machine/machine_restore.h"
 
 namespace mayfly::capi {
+
+// What a machine is restored from.
+struct MachineSource {
+  std::string directory;
+  MachineRestore::Options options{};
+};
 
 // A machine behind a handle: a configuration, and after Boot() what was made of it. Any thread.
 class MachineObject final : public ApiObject {
@@ -22,9 +29,21 @@ class MachineObject final : public ApiObject {
   Status Configure(Body body) {
     const Claim claim(&busy_);
     if (!claim.held()) return Busy();
-    if (machine() != nullptr) return FailWith(MAYFLY_E_STATE, "the machine was booted already");
+    if (taken_) return FailWith(MAYFLY_E_STATE, "the machine was booted, or its boot failed");
     return body(config_);
   }
+  // The same for what a snapshot says of its machine.
+  template <class Body>
+  Status ConfigureKernel(Body body) {
+    return Configure([&](MachineConfig& config) -> Status {
+      if (source_) return FailWith(MAYFLY_E_STATE, "not with a snapshot, which says it");
+      Status done = body(config);
+      for_kernel_ = for_kernel_ || done;
+      return done;
+    });
+  }
+  Status SetSnapshot(MachineSource source);
+  Status SetVsock(uint32_t guest_cid, const char* path);
   Status SetConsole(int input, int output);
   Status Boot();
 
@@ -42,6 +61,10 @@ class MachineObject final : public ApiObject {
     if (made == nullptr) return FailWith(MAYFLY_E_STATE, "the machine was not booted yet");
     return body(*made);
   }
+  Status Pause();
+  Status Resume();
+  // Writes a snapshot into the new directory `path`.
+  Status Snapshot(const std::string& path);
   Status SetBalloon(uint64_t bytes);
   Status Wait(int timeout_ms) const;
 
@@ -67,6 +90,9 @@ class MachineObject final : public ApiObject {
   MachineObject(Library* library, EventFd closing)
       : ApiObject(library), closing_(std::move(closing)) {}
 
+  Result<std::unique_ptr<Machine>> Make();
+  Result<std::unique_ptr<Machine>> Restore();
+
   static Status Busy() { return FailWith(MAYFLY_E_BUSY, "another call is under way"); }
   [[nodiscard]] Machine* machine() const { return booted_.load(std::memory_order_acquire); }
 
@@ -74,6 +100,11 @@ class MachineObject final : public ApiObject {
   std::atomic_flag busy_;
   // The holder of busy_ has these.
   MachineConfig config_;
+  std::optional<MachineSource> source_;
+  bool for_kernel_ = false;  // Something was set that a snapshot would say.
+  bool taken_ = false;       // Descriptors in the configuration are a machine's now.
+  bool paused_ = false;      // By the caller.
+  Result<Manifest> manifest_{};
   UniqueFd console_input_;
   UniqueFd console_output_;
 

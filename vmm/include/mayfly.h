@@ -43,7 +43,7 @@ extern "C" {
 /* ---------------------------------------------------------------- versions, features, errors */
 
 /* Grows when something is added to this header; what was there stays as it was. */
-#define MAYFLY_API_VERSION 1
+#define MAYFLY_API_VERSION 2
 
 enum {
   MAYFLY_OK = 0,
@@ -194,7 +194,8 @@ MAYFLY_EXPORT int mayfly_function_boot(mayfly_image *image,
                                        mayfly_function **out);
 
 /* Writes a snapshot into the new directory `path`, whole or not at all. Only after a boot with
- * `snapshot`; afterwards the function is only to be closed. One at a time. */
+ * `snapshot`, and after whatever invocations are to warm the function; afterwards it is only to be
+ * closed. One at a time. */
 MAYFLY_EXPORT int mayfly_function_snapshot(mayfly_function *function, const char *path);
 
 /* Ends what waits in mayfly_invoke() or mayfly_function_snapshot(), with MAYFLY_E_CANCELLED; from
@@ -277,10 +278,15 @@ struct mayfly_restore_options {
   mayfly_handler_log *log;
   void *user;
   mayfly_zygote *zygote; /* Makes the clone in a jail; without a pool, nets and recording, and with
-                            MAYFLY_MEMORY_MAP. */
+                            MAYFLY_MEMORY_MAP. With overrides MAYFLY_E_UNSUPPORTED. */
+  /* Who the clone is, where it is not to be as by default: "KEY=VALUE", as of mayfly invoke
+   * --override. "netN.mac=02:...", "generation=" and 32 hexadecimal digits, and for tests, since it
+   * makes secrets the same, "entropy=" and 128 of them. At most 64. */
+  const char *const *overrides;
+  size_t override_count;
 };
 #define MAYFLY_RESTORE_OPTIONS_INIT \
-  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* A new clone, which runs when this returns and is ready for mayfly_invoke(). It has fresh entropy,
  * the host's clock and an identity of its own. */
@@ -348,7 +354,8 @@ struct mayfly_invoke_options {
  * `answer` and `answer_size` are a buffer; both may be null where there is a callback.
  * MAYFLY_E_BUFFER: the answer waits for mayfly_answer(). MAYFLY_E_HANDLER: the handler failed, and
  * the error document, JSON, is the answer. MAYFLY_E_TIMEOUT: no answer in time. After these two and
- * after MAYFLY_E_GUEST the function takes no more events: MAYFLY_E_STATE. One at a time. */
+ * after MAYFLY_E_GUEST the function takes no more events: MAYFLY_E_STATE. A handler that awaits its
+ * restore takes none before its snapshot: the same. One at a time. */
 MAYFLY_EXPORT int mayfly_invoke(mayfly_function *function, const void *event, size_t event_size,
                                 const struct mayfly_invoke_options *options, void *answer,
                                 size_t *answer_size);
@@ -405,13 +412,41 @@ MAYFLY_EXPORT int mayfly_call_close(mayfly_call *call);
  *   status = mayfly_machine_boot(machine);
  *   status = mayfly_machine_wait(machine, -1);
  *
- * Configured first, then booted once. After mayfly_machine_boot() the configuring functions return
- * MAYFLY_E_STATE, and before it the others do. All but waiting and reading: one at a time. */
+ * Configured first, then booted once, or restored from a snapshot:
+ *
+ *   status = mayfly_machine_pause(machine);
+ *   status = mayfly_machine_snapshot(machine, "machine.snapshot");
+ *   status = mayfly_machine_set_snapshot(another, "machine.snapshot", NULL);
+ *   status = mayfly_machine_boot(another);
+ *
+ * After mayfly_machine_boot() the configuring functions return MAYFLY_E_STATE, and before it the
+ * others do. All but waiting and reading: one at a time. */
 MAYFLY_EXPORT int mayfly_machine_create(mayfly_instance *lib, mayfly_machine **out);
 
 /* `initrd` and `command_line` may be null. */
 MAYFLY_EXPORT int mayfly_machine_set_kernel(mayfly_machine *machine, const char *kernel,
                                             const char *initrd, const char *command_line);
+
+struct mayfly_machine_snapshot_options {
+  size_t size;
+  int memory;     /* MAYFLY_MEMORY_* */
+  int unverified; /* 1: the memory is trusted instead of compared with its digests. */
+  /* As of mayfly_restore(), and "vsock.cid=N", which counts before mayfly_machine_set_vsock(). */
+  const char *const *overrides;
+  size_t override_count;
+};
+#define MAYFLY_MACHINE_SNAPSHOT_OPTIONS_INIT \
+  {sizeof(struct mayfly_machine_snapshot_options), 0, 0, 0, 0}
+
+/* Instead of a kernel: mayfly_machine_boot() then restores the machine whose snapshot is in the
+ * directory `path`, as mayfly vm --restore does, and it begins a life of its own. Kernel, memory,
+ * vCPUs, rng and balloon are the snapshot's: MAYFLY_E_STATE after they were set, and where they are
+ * set afterwards. Disks and nets are those that the snapshot names, unless others are added: as
+ * many, in the same order, disks of the same size, writable if they were. Neither a console nor a
+ * socket of the vsock's is there unless it is set. */
+MAYFLY_EXPORT int mayfly_machine_set_snapshot(
+    mayfly_machine *machine, const char *path,
+    const struct mayfly_machine_snapshot_options *options);
 /* 64 MiB at least, whole pages; 128 MiB if it is not set. */
 MAYFLY_EXPORT int mayfly_machine_set_memory(mayfly_machine *machine, uint64_t bytes);
 /* 1 to 32; 1 if it is not set. */
@@ -423,9 +458,11 @@ enum { MAYFLY_DISK_READ_ONLY = 1 };
 /* `overlay`: a file that takes what the guest writes, so that the disk stays as it is; null: none. */
 MAYFLY_EXPORT int mayfly_machine_add_disk(mayfly_machine *machine, const char *path,
                                           const char *overlay, uint32_t flags);
-/* Only the net's tap and mac mean something. */
+/* Only the net's tap and mac mean something; a null mac: a random one, or the snapshot's. */
 MAYFLY_EXPORT int mayfly_machine_add_net(mayfly_machine *machine, const struct mayfly_net *net);
-/* `path`: the Unix socket that leads to the guest, PATH_PORT those that the guest reaches. */
+/* `path`: the Unix socket that leads to the guest, PATH_PORT those that the guest reaches.
+ * `guest_cid`: 3 to 4294967294; after mayfly_machine_set_snapshot() 0 is a random one, as without
+ * this function. */
 MAYFLY_EXPORT int mayfly_machine_set_vsock(mayfly_machine *machine, uint32_t guest_cid,
                                            const char *path);
 MAYFLY_EXPORT int mayfly_machine_set_rng(mayfly_machine *machine, int present);
@@ -437,6 +474,13 @@ MAYFLY_EXPORT int mayfly_machine_boot(mayfly_machine *machine);
 /* Returns when no vCPU is in the guest any more. */
 MAYFLY_EXPORT int mayfly_machine_pause(mayfly_machine *machine);
 MAYFLY_EXPORT int mayfly_machine_resume(mayfly_machine *machine);
+/* Writes a snapshot into the new directory `path`, whole or not at all, for
+ * mayfly_machine_set_snapshot() and mayfly vm --restore. The machine is paused while its memory is
+ * written, and then goes on, unless the caller had paused it. Disks are not in a snapshot, and have
+ * to be at a restore what they were here: with one that is writable MAYFLY_E_STATE, unless the
+ * caller has paused the machine, and copies such disks before it goes on or does not let it.
+ * MAYFLY_E_STATE if the machine has ended, MAYFLY_E_INVALID if there is something at `path`. */
+MAYFLY_EXPORT int mayfly_machine_snapshot(mayfly_machine *machine, const char *path);
 /* Ends it, unless it has ended already. It can be asked for its end until it is closed. */
 MAYFLY_EXPORT int mayfly_machine_stop(mayfly_machine *machine);
 /* Plugs the cable of network device `index` in (1) or out (0). */

@@ -4,6 +4,7 @@
 
 #include "snapshot/fill_memory.h"
 #include "vmm/machine/function_manifest.h"
+#include "vmm/machine/override_macs.h"
 
 namespace mayfly {
 namespace {
@@ -62,6 +63,9 @@ Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
   if (config.nets.empty()) {
     for (const Manifest::Net& net : manifest_.nets) config.nets.emplace_back().tap = net.tap;
   }
+  TRY(OverrideMacs(clone.overrides, &config.nets));
+  config.generation = clone.overrides.generation;
+  config.entropy = clone.overrides.entropy;
   return config;
 }
 

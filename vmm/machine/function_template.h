@@ -7,6 +7,7 @@
 
 #include "snapshot/memory_template.h"
 #include "snapshot/snapshot_directory.h"
+#include "vmm/config/overrides.h"
 #include "vmm/function/image.h"
 #include "vmm/machine/function_machine.h"
 
@@ -37,6 +38,7 @@ class FunctionTemplate {
     // Empty: the taps of the snapshot, and no addresses.
     std::vector<NetConfig> nets{};
     std::vector<InterfaceAddress> addresses{};
+    Overrides overrides{};  // All but the CID: a function's sockets lead only to mayfly.
     FunctionJail jail{};
   };
 

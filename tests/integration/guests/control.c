@@ -4,7 +4,7 @@
 // frame of no known type, "silent" never answers, "error" fails every invocation. So do the events
 // "!silent" and "!error"; "!off" powers the machine off. To "identity" it answers with what is its
 // own in this life, and then rings its doorbell, so that it stands still and takes no processor
-// from others.
+// from others. A function with "AWAIT" in its description takes no events before its snapshot.
 #include "vsock.h"
 
 enum {
@@ -108,12 +108,20 @@ static uint32_t answer(uint32_t length) {
   return IDENTITY_SIZE;
 }
 
+static int has_await(uint32_t length) {
+  for (uint32_t i = 0; i + 5 <= length; ++i) {
+    if (memcmp(payload + i, "AWAIT", 5) == 0) return 1;
+  }
+  return 0;
+}
+
 int guest_main(const char* command_line) {
   vsock_start(&vsock);
   EXPECT(vsock_connect(&vsock, 5000, 1024));
   send_text(FRAME_HELLO, 0, "{\"version\":1,\"init\":\"test\"}");
-  EXPECT(next_frame().type == FRAME_LOAD);
-  send_text(FRAME_READY, 0, "{}");
+  const struct frame_header load = next_frame();
+  EXPECT(load.type == FRAME_LOAD);
+  send_text(FRAME_READY, 0, has_await(load.length) ? "{\"awaits_restore\":true}" : "{}");
   for (;;) {
     struct frame_header header = next_frame();
     if (header.type == FRAME_SHUTDOWN) return 0;

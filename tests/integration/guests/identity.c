@@ -1,6 +1,6 @@
 // Says who it is after its doorbell: CID and MAC as its drivers read them, whether it was told of
 // another CID, its generation, and the entropy that it was given. The command line is "told" if it
-// gives the vsock device a buffer for events.
+// gives the vsock device a buffer for events, and "told aloud" if it says when that is done, too.
 #include "guest.h"
 
 #define RESTORE_PAGE 0xde000ULL
@@ -28,6 +28,7 @@ int guest_main(const char* command_line) {
     queue_kick(&vsock, EVENT_QUEUE);
   }
   const uint64_t generation = PAGE_GENERATION;
+  if (command_line[0] == 't' && command_line[4] != 0) print("ready\n");
   do {
     outl(DOORBELL, READY);
   } while (PAGE_GENERATION == generation);
