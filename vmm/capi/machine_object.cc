@@ -127,11 +127,9 @@ Result<std::unique_ptr<Machine>> MachineObject::Make() {
 }
 
 Result<std::unique_ptr<Machine>> MachineObject::Restore() {
-  MachineBindings bindings{.disks = std::move(config_.disks), .nets = std::move(config_.nets)};
-  if (auto& vsock = config_.vsock) {
-    if (vsock->guest_cid != 0) vsock->new_cid = vsock->guest_cid;
-    bindings.vsock = std::move(vsock);
-  }
+  std::optional<VsockConfig>& vsock = config_.vsock;
+  if (vsock && vsock->guest_cid != 0) vsock->new_cid = vsock->guest_cid;
+  MachineBindings bindings{std::move(config_.disks), std::move(config_.nets), std::move(vsock)};
   const auto restore = TRY(
       MachineRestore::Open(source_->directory, std::move(bindings), std::move(source_->options)));
   MachineConfig config = std::move(restore->config);
