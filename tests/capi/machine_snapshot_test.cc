@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iterator>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/unique_fd.h"
@@ -391,6 +392,27 @@ TEST_F(ApiMachineSnapshotTest, DamagedMemoryIsRefusedUnlessItIsTrusted) {
   mayfly_machine* const trusting = CreateFrom("s", &options);
   SetConsoleWithInput(trusting, "restored");
   EXPECT_EQ(RunToItsEnd(trusting), MAYFLY_END_POWER_OFF);
+}
+
+// What this instance has written itself is not compared with its digests again.
+TEST_F(ApiMachineSnapshotTest, SnapshotIsRememberedAsCompared) {
+  const std::string directory = PathFor("compared");
+  mayfly_options options = MAYFLY_OPTIONS_INIT;
+  options.verified_directory = directory.c_str();
+  mayfly_instance* lib = nullptr;
+  ASSERT_EQ(mayfly_open(&options, &lib), MAYFLY_OK);
+  std::swap(lib, lib_);
+  const auto stamps = [&] {
+    return std::distance(fs::directory_iterator(directory), fs::directory_iterator());
+  };
+  SaveCounting();
+  EXPECT_EQ(stamps(), 1);
+  mayfly_machine* const machine = CreateFrom("s");
+  SetConsoleWithInput(machine, "restored");
+  EXPECT_EQ(RunToItsEnd(machine), MAYFLY_END_POWER_OFF);
+  EXPECT_EQ(stamps(), 1);
+  std::swap(lib, lib_);
+  EXPECT_EQ(mayfly_close(lib), MAYFLY_OK);
 }
 
 TEST_F(ApiMachineSnapshotTest, FunctionsAndMachinesSnapshotsAreNotTakenForEachOther) {

@@ -33,6 +33,7 @@ Result<Overrides> ReadOverrides(const char* const* texts, size_t count) {
     return Fail(ErrorCode::kInvalidArgument, "overrides: a null pointer for the array");
   }
   std::vector<std::string> read;
+  read.reserve(count);
   for (size_t i = 0; i < count; ++i) {
     read.push_back(TRY(ReadPath(texts[i], fmt::format("overrides[{}]", i))));
   }

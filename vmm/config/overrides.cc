@@ -30,7 +30,7 @@ Result<void> ParseHex(std::string_view text, std::span<uint8_t> bytes) {
 Result<uint32_t> ParseCid(std::string_view text) {
   uint32_t cid = 0;
   const char* const end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, cid);
+  const auto [rest, error] = std::from_chars(end - text.size(), end, cid);
   if (error == std::errc() && rest == end && cid >= Overrides::kLeastCid &&
       cid <= Overrides::kMostCid) {
     return cid;

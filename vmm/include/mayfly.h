@@ -109,7 +109,7 @@ struct mayfly_options {
   int log_level; /* Up to this one; MAYFLY_LOG_ERROR is 0. */
   int reserved;
   /* Where it is remembered which snapshots were compared with their digests; null: nowhere, and
-   * every mayfly_snapshot_open() compares. Nobody else may be able to write to it. */
+   * each is when it is opened, or a machine restored. Nobody else may be able to write to it. */
   const char *verified_directory;
 };
 #define MAYFLY_OPTIONS_INIT {sizeof(struct mayfly_options), 0, 0, 0, 0, 0}
