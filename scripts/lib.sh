@@ -4,8 +4,11 @@ repo_root() { dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"; }
 
 cache_dir() { echo "${MAYFLY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mayfly}"; }
 
-# A progress line on standard error, with the seconds since the script began.
-step() { printf '[%3ds] %s\n' "$SECONDS" "$*" >&2; }
+# When the outermost of these scripts began, in seconds since 1970: those that it calls count on.
+export MAYFLY_SCRIPT_BEGAN=${MAYFLY_SCRIPT_BEGAN:-$EPOCHSECONDS}
+
+# A progress line on standard error, with the seconds since then.
+step() { printf '[%3ds] %s\n' $((EPOCHSECONDS - MAYFLY_SCRIPT_BEGAN)) "$*" >&2; }
 
 # run_logged LOG COMMAND...: hides the output in LOG, and shows its end if the command fails.
 run_logged() {

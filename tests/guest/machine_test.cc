@@ -1,6 +1,11 @@
+#include <sys/socket.h>
+
 #include <cstdio>
+#include <future>
 
 #include "tests/guest/guest_fixture.h"
+#include "tests/guest/programs/pattern.h"
+#include "tests/guest/vsock_host.h"
 
 namespace mayfly {
 namespace {
@@ -78,6 +83,36 @@ TEST_F(LinuxMachineTest, DisksAreReadAndWritten) {
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_NE(result.out.find("1024 vda"), std::string::npos) << result.out;
   EXPECT_EQ(RunProgram({"head", "-c", "20", PathFor("disk")}).out, "written by the guest");
+}
+
+TEST_F(LinuxMachineTest, StreamsOfTheGuestReachTheHost) {
+  constexpr uint64_t kMebibytes = 2;
+  const UniqueFd listener = ListenOnUnixSocket(PathFor("v_1025"));
+  std::future<StreamServed> peer =
+      std::async(std::launch::async, [&] { return ServeStream(listener, kMebibytes); });
+  AddProgram(std::string(MAYFLY_BUILD_DIR) + "/test-guests/vsock_peer");
+
+  const ProgramResult result = RunMachine(
+      MinimalKernel() + "/vmlinux", "vsock_peer stream 1025 2", {"--vsock", PathFor("v")});
+
+  // Ends the peer if the guest never came.
+  ::shutdown(listener.get(), SHUT_RDWR);
+  const StreamServed served = peer.get();
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(served.chunks, kMebibytes * PATTERN_CHUNKS_PER_MIB);
+  EXPECT_NE(result.out.find(served.guests_line), std::string::npos) << result.out;
+}
+
+// What the balloon has, Linux no longer counts as its memory.
+TEST_F(LinuxMachineTest, TheBalloonTakesMemoryFromTheGuest) {
+  const ProgramResult result =
+      RunMachine(MinimalKernel() + "/vmlinux",
+                 "total() { sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo; }\n"
+                 "while [ $(total) -gt 194560 ]; do sleep 1; done\n"
+                 "echo $(total) kB are left",
+                 {"--memory", "256M", "--balloon", "target=64M"});
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_NE(result.out.find("kB are left"), std::string::npos) << result.out;
 }
 
 }  // namespace
