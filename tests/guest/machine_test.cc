@@ -92,8 +92,8 @@ TEST_F(LinuxMachineTest, StreamsOfTheGuestReachTheHost) {
       std::async(std::launch::async, [&] { return ServeStream(listener, kMebibytes); });
   AddProgram(std::string(MAYFLY_BUILD_DIR) + "/test-guests/vsock_peer");
 
-  const ProgramResult result = RunMachine(
-      MinimalKernel() + "/vmlinux", "vsock_peer stream 1025 2", {"--vsock", PathFor("v")});
+  const ProgramResult result = RunMachine(MinimalKernel() + "/vmlinux", "vsock_peer stream 1025 2",
+                                          {"--vsock", PathFor("v")});
 
   // Ends the peer if the guest never came.
   ::shutdown(listener.get(), SHUT_RDWR);

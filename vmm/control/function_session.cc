@@ -75,21 +75,43 @@ std::unexpected<Error> UnexpectedFrame(const Frame& frame) {
                                              static_cast<unsigned>(frame.type)));
 }
 
+// Of a frame that is there instead of none.
+std::unexpected<Error> InitsError(const Frame& frame) {
+  if (frame.type != FrameType::kError) return UnexpectedFrame(frame);
+  const HandlerError error = ParseHandlerError(frame);
+  return Fail(ErrorCode::kHandler, fmt::format("{}: {}", error.type, error.message));
+}
+
+// The channel is as it should be, and has no frame.
+bool IsNothing(const Error& error) {
+  return error.code() == ErrorCode::kCancelled || error.code() == ErrorCode::kTimeout;
+}
+
 }  // namespace
+
+Result<bool> FunctionSession::PassOnLog(const Frame& frame) {
+  if (frame.type != FrameType::kLog) return false;
+  if (frame.payload.empty()) return UnexpectedFrame(frame);
+  const std::string_view text =
+      log_budget_.Take(AsText(std::span<const uint8_t>(frame.payload).subspan(1)));
+  if (log_ && !text.empty()) {
+    log_({frame.invocation, static_cast<control::LogStream>(frame.payload[0]), text});
+  }
+  return true;
+}
 
 Result<Frame> FunctionSession::ReceiveSkippingLogs(ControlChannel::Clock::time_point deadline) {
   while (true) {
     Frame frame = TRY(channel_->Receive(deadline));
-    if (frame.type != FrameType::kLog) return frame;
-    if (frame.payload.empty()) return UnexpectedFrame(frame);
-    if (log_) {
-      log_({frame.invocation, static_cast<control::LogStream>(frame.payload[0]),
-            AsText(std::span<const uint8_t>(frame.payload).subspan(1))});
+    if (!TRY(PassOnLog(frame))) return frame;
+    if (ControlChannel::Clock::now() >= deadline) {
+      return Fail(ErrorCode::kTimeout, "nothing but log lines from the guest in time");
     }
   }
 }
 
 Result<void> FunctionSession::WaitHello(ControlChannel::Clock::time_point deadline) {
+  log_budget_.Reset();
   const Frame hello = TRY(ReceiveSkippingLogs(deadline));
   if (hello.type != FrameType::kHello) return UnexpectedFrame(hello);
   const uint64_t version = NumberMember(ParseGuestJson(hello.payload), "version");
@@ -108,6 +130,7 @@ Result<void> FunctionSession::Load(const std::string& description,
     return Fail(ErrorCode::kTooLarge, "function: its description does not fit into one frame");
   }
   const auto deadline = ControlChannel::Clock::now() + timeout;
+  log_budget_.Reset();
   TRY(channel_->Send(FrameType::kLoad, 0, AsBytes(description)));
   const Frame ready = TRY(ReceiveSkippingLogs(deadline));
   if (ready.type == FrameType::kError) {
@@ -129,21 +152,28 @@ Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
                 fmt::format("event: {} bytes, the limit is {}", event.size(), control::kMaxEvent));
   }
   const auto start = ControlChannel::Clock::now();
-  const auto deadline = start + invocation.timeout + kGrace;
   const uint64_t id = ++last_invocation_;
+  log_budget_.Reset();
   TRY(channel_->Send(FrameType::kInvoke, id, AsBytes(InvokeJson(invocation, event.size()))));
   while (!event.empty()) {
     const auto chunk = event.first(std::min<size_t>(event.size(), control::kMaxPayload));
     TRY(channel_->Send(FrameType::kChunk, id, chunk));
     event = event.subspan(chunk.size());
   }
+  auto result = TRY(ReceiveResult(invocation, start));
+  result.log_dropped_bytes += log_budget_.dropped();
+  result.total = ControlChannel::Clock::now() - start;
+  return result;
+}
 
+Result<InvocationResult> FunctionSession::ReceiveResult(const Invocation& invocation,
+                                                        ControlChannel::Clock::time_point start) {
+  const auto deadline = start + invocation.timeout + kGrace;
   InvocationResult result;
   while (true) {
     Result<Frame> received = ReceiveSkippingLogs(deadline);
     if (!received && received.error().code() == ErrorCode::kTimeout) {
       result.error = SilenceError(invocation);
-      result.total = ControlChannel::Clock::now() - start;
       return result;
     }
     Frame frame = TRY(std::move(received));
@@ -153,24 +183,25 @@ Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
       return Fail(ErrorCode::kGuest, fmt::format("{}: {}", error.type, error.message));
     }
     // An answer to anything but what was asked is a guest that cannot be trusted any further.
-    if (frame.invocation != id) return UnexpectedFrame(frame);
+    if (frame.invocation != last_invocation_) return UnexpectedFrame(frame);
     switch (frame.type) {
       case FrameType::kChunk:
         if (frame.payload.size() > control::kMaxAnswer - result.answer.size()) {
           return Fail(ErrorCode::kGuest, "the guest sent more answer than is allowed");
         }
         result.answer.insert(result.answer.end(), frame.payload.begin(), frame.payload.end());
-        break;
+        // An answer has an end, at some time.
+        if (ControlChannel::Clock::now() < deadline) break;
+        result.error = SilenceError(invocation);
+        return result;
       case FrameType::kError:
         result.error = ParseHandlerError(frame);
-        result.total = ControlChannel::Clock::now() - start;
         return result;
       case FrameType::kDone: {
         const rapidjson::Document document = ParseGuestJson(frame.payload);
         result.handler_us = NumberMember(document, "duration_us");
         result.max_memory_bytes = NumberMember(document, "max_memory_bytes");
         result.log_dropped_bytes = NumberMember(document, "log_dropped_bytes");
-        result.total = ControlChannel::Clock::now() - start;
         return result;
       }
       default:
@@ -181,14 +212,16 @@ Result<InvocationResult> FunctionSession::Invoke(std::span<const uint8_t> event,
 
 Result<void> FunctionSession::WaitIdle(ControlChannel::Clock::time_point deadline) {
   const Result<Frame> frame = ReceiveSkippingLogs(deadline);
-  if (!frame) {
-    const ErrorCode code = frame.error().code();
-    if (code == ErrorCode::kCancelled || code == ErrorCode::kTimeout) return {};
-    return std::unexpected(frame.error());
+  if (frame) return InitsError(*frame);
+  return IsNothing(frame.error()) ? Result<void>() : std::unexpected(frame.error());
+}
+
+Result<void> FunctionSession::TakeRest() {
+  while (true) {
+    const Result<Frame> frame = channel_->Receive(ControlChannel::Clock::now());
+    if (!frame) return IsNothing(frame.error()) ? Result<void>() : std::unexpected(frame.error());
+    if (!TRY(PassOnLog(*frame))) return InitsError(*frame);
   }
-  if (frame->type != FrameType::kError) return UnexpectedFrame(*frame);
-  const HandlerError error = ParseHandlerError(*frame);
-  return Fail(ErrorCode::kHandler, fmt::format("{}: {}", error.type, error.message));
 }
 
 Result<void> FunctionSession::Shutdown() { return channel_->Send(FrameType::kShutdown, 0, {}); }

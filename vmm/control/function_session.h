@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "vmm/control/control_channel.h"
+#include "vmm/control/log_budget.h"
 
 namespace mayfly {
 
@@ -46,6 +47,11 @@ class FunctionSession {
   // How much longer than the deadline the guest may take to say that it passed.
   static constexpr std::chrono::milliseconds kGrace{100};
 
+  // So many bytes of a guest's log are passed on from the start of an invocation until the next,
+  // and of the boot and of Load(); the rest is dropped and counted. An honest init keeps to half of
+  // it.
+  static constexpr uint64_t kMaxLog = 2 << 20;
+
   // How long a handler may take until it is ready: Lambda's init limit, and some time to say so.
   static constexpr std::chrono::milliseconds kInitTimeout{12'000};
 
@@ -70,6 +76,9 @@ class FunctionSession {
   // Takes log lines until `deadline`, or until the channel is woken. kHandler if init reports an
   // error instead.
   Result<void> WaitIdle(ControlChannel::Clock::time_point deadline);
+  // Takes the log lines that are here already. The machine is paused, so that they have an end.
+  // Errors as of WaitIdle().
+  Result<void> TakeRest();
 
   // Asks init to power off.
   Result<void> Shutdown();
@@ -80,10 +89,16 @@ class FunctionSession {
   [[nodiscard]] bool awaits_restore() const { return awaits_restore_; }
 
  private:
+  // False if the frame is none of the log's.
+  Result<bool> PassOnLog(const control::Frame& frame);
+  // kTimeout also for a guest that has only logged until `deadline`, and goes on with it.
   Result<control::Frame> ReceiveSkippingLogs(ControlChannel::Clock::time_point deadline);
+  Result<InvocationResult> ReceiveResult(const Invocation& invocation,
+                                         ControlChannel::Clock::time_point start);
 
   ControlChannel* channel_;
   LogCallback log_;
+  LogBudget log_budget_{kMaxLog};
   uint64_t last_invocation_ = 0;
   std::string ready_json_;
   bool awaits_restore_ = false;

@@ -198,7 +198,7 @@ Result<void> FunctionMachine::WaitForDoorbell() {
     TRY(session_.WaitIdle(deadline));
   }
   machine_->Pause();
-  return session_.WaitIdle(std::chrono::steady_clock::now());
+  return session_.TakeRest();
 }
 
 Result<FunctionMachine::Saved> FunctionMachine::SaveSnapshot(const std::string& directory,

@@ -47,6 +47,7 @@ Result<InvocationResult> JailedFunction::Invoke(std::span<const uint8_t> event,
   }
   const auto start = Clock::now();
   const auto deadline = start + invocation.timeout + FunctionSession::kGrace + kGrace;
+  log_budget_.Reset();
   const Result<void> sent = [&]() -> Result<void> {
     TRY(Send(
         {PacketKind::kInvoke, 0, {static_cast<uint64_t>(invocation.timeout.count()), event.size()}},
@@ -61,7 +62,9 @@ Result<InvocationResult> JailedFunction::Invoke(std::span<const uint8_t> event,
   // Why it ended, if it did, is still to be read.
   auto result = ReceiveResult(deadline);
   if (!sent && result) return std::unexpected(sent.error());
-  if (result) result->total = Clock::now() - start;
+  if (!result) return result;
+  result->total = Clock::now() - start;
+  result->log_dropped_bytes += log_budget_.dropped();
   return result;
 }
 
@@ -116,7 +119,8 @@ Result<Packet> JailedFunction::Receive(Clock::time_point deadline) {
     const int ready = ::poll(&event, 1, MillisecondsUntil(deadline));
     if (ready < 0 && errno == EINTR) continue;
     if (ready < 0) return FailErrno("poll");
-    if (ready == 0) {
+    // Nor one that says anything else all the time.
+    if (ready == 0 || Clock::now() >= deadline) {
       Interrupt();
       return Fail(ErrorCode::kGuest, "the clone does not answer");
     }
@@ -130,15 +134,21 @@ bool JailedFunction::TakeLog(const Packet& packet) {
   if (packet.head.kind == PacketKind::kLine) {
     const auto level =
         std::min<uint64_t>(packet.head.values[0], static_cast<uint64_t>(LogLevel::kDebug));
-    if (log_ != nullptr) log_->Write(static_cast<LogLevel>(level), Printable(packet.text()));
+    const std::string text = packet.text();
+    const std::string_view line = log_budget_.Take(text);
+    if (log_ != nullptr && !line.empty())
+      log_->Write(static_cast<LogLevel>(level), Printable(line));
     return true;
   }
   if (packet.head.kind != PacketKind::kLog) return false;
   const auto stream = std::clamp<uint64_t>(packet.head.values[1],
                                            static_cast<uint64_t>(control::LogStream::kStdout),
                                            static_cast<uint64_t>(control::LogStream::kInit));
-  const std::string text = packet.text();
-  if (on_log_) on_log_({packet.head.values[0], static_cast<control::LogStream>(stream), text});
+  const std::string whole = packet.text();
+  const std::string_view text = log_budget_.Take(whole);
+  if (on_log_ && !text.empty()) {
+    on_log_({packet.head.values[0], static_cast<control::LogStream>(stream), text});
+  }
   return true;
 }
 

@@ -60,6 +60,7 @@ class JailedFunction {
   const UniqueFd clone_;
   const FunctionSession::LogCallback on_log_;
   LogSink* const log_;
+  LogBudget log_budget_{FunctionSession::kMaxLog};  // Of its machine's own log, too.
 };
 
 }  // namespace mayfly

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "base/file.h"
 
 namespace mayfly {
@@ -18,6 +21,17 @@ class FunctionSessionTest : public testing::Test {
     const auto bytes = control::Encode(type, invocation, AsBytes(payload));
     const iovec piece{const_cast<uint8_t*>(bytes.data()), bytes.size()};
     ASSERT_TRUE(stream_->Write({&piece, 1}));
+  }
+
+  // Waits until there is room for it, as a guest does; not when the channel is closed.
+  void GuestAtLast(FrameType type, uint64_t invocation, std::string_view payload) {
+    const auto bytes = control::Encode(type, invocation, AsBytes(payload));
+    const iovec piece{const_cast<uint8_t*>(bytes.data()), bytes.size()};
+    while (true) {
+      const auto written = stream_->Write({&piece, 1});
+      if (!written || *written != VsockStream::kWouldBlock) return;
+      std::this_thread::yield();
+    }
   }
 
   Result<InvocationResult> Invoke(std::string_view event) {
@@ -131,6 +145,61 @@ TEST_F(FunctionSessionTest, ErrorThatIsNoJsonIsStillAnError) {
   const auto result = Invoke("event");
   ASSERT_TRUE(result && result->error);
   EXPECT_EQ(result->error->type, "Runtime.Unknown");
+}
+
+TEST_F(FunctionSessionTest, LogAboveTheLimitIsDroppedAndCounted) {
+  const std::string line = "\x01" + std::string(63 * 1024 - 1, 'x') + "\n";
+  constexpr int kFrames = 40;
+  std::thread guest([&] {
+    for (int i = 0; i < kFrames; ++i) GuestAtLast(FrameType::kLog, 1, line);
+    GuestAtLast(FrameType::kDone, 1, R"({"log_dropped_bytes":5})");
+  });
+  const auto result = session_.Invoke(AsBytes("event"), {"id", std::chrono::seconds(60)});
+  guest.join();
+  ASSERT_TRUE(result && !result->error);
+  EXPECT_EQ(log_.size(), FunctionSession::kMaxLog);
+  EXPECT_EQ(result->log_dropped_bytes, kFrames * (line.size() - 1) - log_.size() + 5);
+
+  // Of the next invocation's log, nothing is gone yet.
+  log_.clear();
+  Guest(FrameType::kLog, 2, "\x01once more");
+  Guest(FrameType::kDone, 2, "{}");
+  EXPECT_EQ(Invoke("event")->log_dropped_bytes, 0U);
+  EXPECT_EQ(log_, "once more");
+}
+
+// What a guest says in place of an answer: at some time it has to be enough.
+class TalkativeGuestTest : public FunctionSessionTest,
+                           public testing::WithParamInterface<FrameType> {};
+
+TEST_P(TalkativeGuestTest, TimesOutLikeASilentOne) {
+  std::atomic<bool> enough{false};
+  std::thread guest([&] {
+    // If nobody stopped it, it would answer in the end.
+    const auto end = ControlChannel::Clock::now() + std::chrono::seconds(20);
+    while (!enough && ControlChannel::Clock::now() < end) GuestAtLast(GetParam(), 1, "\x01");
+    GuestAtLast(FrameType::kDone, 1, "{}");
+  });
+  const auto result = Invoke("event");
+  enough = true;
+  // It may wait for room.
+  channel_.Close("the test is over");
+  guest.join();
+  ASSERT_TRUE(result) << result.error().message();
+  ASSERT_TRUE(result->error);
+  EXPECT_EQ(result->error->type, "Function.Timeout");
+}
+
+INSTANTIATE_TEST_SUITE_P(Frames, TalkativeGuestTest,
+                         testing::Values(FrameType::kLog, FrameType::kChunk));
+
+TEST_F(FunctionSessionTest, WhatAPausedGuestHasLoggedIsTaken) {
+  for (const char* text : {"\x03one ", "\x03two ", "\x03three"}) Guest(FrameType::kLog, 0, text);
+  ASSERT_TRUE(session_.TakeRest());
+  EXPECT_EQ(log_, "one two three");
+  Guest(FrameType::kLog, 0, "\x03more");
+  Guest(FrameType::kError, 0, R"({"errorType":"Runtime.X","errorMessage":"no"})");
+  EXPECT_EQ(session_.TakeRest().error().message(), "Runtime.X: no");
 }
 
 }  // namespace

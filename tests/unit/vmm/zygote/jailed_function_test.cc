@@ -29,7 +29,9 @@ class JailedFunctionTest : public testing::Test {
     });
     // Nobody's process: waiting for it fails at once.
     auto process = std::make_shared<ZygoteProcess>(std::move(sockets->first), ::getppid());
-    auto function = JailedFunction::Create(std::move(process), -1, {}, nullptr);
+    auto function = JailedFunction::Create(
+        std::move(process), -1, [this](const LogChunk& chunk) { logged_ += chunk.text.size(); },
+        nullptr);
     EXPECT_TRUE(function) << function.error().message();
     return *std::move(function);
   }
@@ -43,6 +45,7 @@ class JailedFunctionTest : public testing::Test {
 
   UniqueFd zygote_;
   std::thread clone_;
+  uint64_t logged_ = 0;
 };
 
 TEST_F(JailedFunctionTest, AnAnswerInPartsIsOne) {
@@ -114,6 +117,22 @@ TEST_F(JailedFunctionTest, LogsOfEveryKindAreNoAnswers) {
     IgnoreFailure(SendPacket(clone, {PacketKind::kDone, 0, {}}));
   });
   EXPECT_TRUE(Invoke(*function));
+}
+
+// As long as it may take, and until the host closes its end.
+TEST_F(JailedFunctionTest, ACloneThatLogsWithoutEndIsEnded) {
+  const std::vector<uint8_t> text(kMostPacketBytes, 'x');
+  const auto function = Start([&](int clone) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (std::chrono::steady_clock::now() < end &&
+           SendPacket(clone, {PacketKind::kLog, 0, {1, 1}}, text)) {
+    }
+    IgnoreFailure(SendPacket(clone, {PacketKind::kDone, 0, {}}));
+  });
+  const auto result = Invoke(*function);
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), ErrorCode::kGuest);
+  EXPECT_LE(logged_, FunctionSession::kMaxLog);
 }
 
 TEST_F(JailedFunctionTest, AnErrorCodeThatThereIsNotIsAnError) {
