@@ -32,16 +32,23 @@ int CodeOfEnd(EndReason reason) {
   return MAYFLY_END_HOST_ERROR;
 }
 
-// For as long as it lives, the machine is paused.
+// Pauses a machine until GoOn(), or its own end.
 class Standstill {
  public:
-  explicit Standstill(Machine* machine) : machine_(machine) { machine_->Pause(); }
+  // Null: a machine that is paused, and stays so.
+  explicit Standstill(Machine* machine) : machine_(machine) {
+    if (machine_ != nullptr) machine_->Pause();
+  }
   Standstill(const Standstill&) = delete;
   Standstill& operator=(const Standstill&) = delete;
-  ~Standstill() { machine_->Resume(); }
+  ~Standstill() { GoOn(); }
+
+  void GoOn() {
+    if (Machine* const machine = std::exchange(machine_, nullptr)) machine->Resume();
+  }
 
  private:
-  Machine* const machine_;
+  Machine* machine_;
 };
 
 // A machine that goes on after its snapshot would change its disks under it.
@@ -160,12 +167,11 @@ Status MachineObject::Snapshot(const std::string& path) {
     Manifest manifest = TRY(Result<Manifest>(manifest_));
     if (!paused_) TRY(CheckDisksStay(manifest));
     SnapshotWriter writer = TRY(SnapshotWriter::Create(path));
-    std::optional<Standstill> standstill;
-    if (!paused_) standstill.emplace(&machine);
+    Standstill standstill(paused_ ? nullptr : &machine);
     if (machine.end()) return FailWith(MAYFLY_E_STATE, "the machine has ended");
     const MachineState state = TRY(machine.Save());
     TRY(writer.WriteMemory(machine.memory()));
-    standstill.reset();
+    standstill.GoOn();
     SetDiskSizes(state, &manifest);
     TRY(std::move(writer).Publish(std::move(manifest), state, library().stamps()));
     return 0;
