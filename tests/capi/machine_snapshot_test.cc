@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "tests/capi/api_fixture.h"
 #include "tests/support/net_namespace.h"
+#include "tests/support/program.h"
 
 namespace mayfly {
 namespace {
@@ -424,6 +425,27 @@ TEST_F(ApiMachineSnapshotTest, FunctionsAndMachinesSnapshotsAreNotTakenForEachOt
   mayfly_snapshot* snapshot = nullptr;
   EXPECT_EQ(mayfly_snapshot_open(lib_, PathFor("s").c_str(), nullptr, &snapshot), MAYFLY_E_INVALID);
 }
+
+#ifdef MAYFLY_SHARED_LIBRARY  // The command is built, too.
+TEST_F(ApiMachineSnapshotTest, CommandGoesOnWithWhatTheLibrarySaved) {
+  SaveCounting();
+  const ProgramResult restored =
+      RunProgram({MAYFLY_BUILD_DIR "/bin/mayfly", "vm", "--restore", PathFor("s")}, "q");
+  EXPECT_EQ(restored.status, 0) << restored.err;
+  ExpectCounted(Contents("counted") + restored.out);
+}
+
+TEST_F(ApiMachineSnapshotTest, LibraryGoesOnWithWhatTheCommandSaved) {
+  const ProgramResult saved =
+      RunProgram({MAYFLY_BUILD_DIR "/bin/mayfly", "vm", "--kernel", GuestPath("lives"), "--cmdline",
+                  "1 4", "--snapshot-to", PathFor("s"), "--snapshot-exit"});
+  ASSERT_EQ(saved.status, 0) << saved.err;
+  mayfly_machine* const machine = CreateFrom("s");
+  SetConsole(machine, "restored");
+  EXPECT_EQ(RunToItsEnd(machine), MAYFLY_END_POWER_OFF);
+  EXPECT_EQ(Contents("restored"), "life 0000000000000001\nPASSED\n");
+}
+#endif
 
 TEST_F(ApiMachineSnapshotTest, ClosingAMachineWaitsForItsSnapshot) {
   mayfly_machine* const machine = BootMachine("basic", "loop");
