@@ -47,6 +47,7 @@ TEST_F(SnapshotGuestTest, ANativeFunctionAnswersFromItsSnapshotInEveryWay) {
   ExpectEcho("mapped", {"--memory", "map"});
   ExpectEcho("paged", {"--memory", "uffd"});
   ExpectEcho("read", {"--memory", "eager"});
+  ExpectEcho("paged by another process", {"--memory", "uffd", "--pager", "auto"});
   ExpectEcho("unverified", {"--memory", "uffd", "--unverified"});
   const ProgramResult repeated = Invoke("ab", {"--repeat", "3"});
   EXPECT_EQ(repeated.out, "ababab") << repeated.err;
