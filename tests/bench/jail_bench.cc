@@ -1,7 +1,3 @@
-// What a jail costs: its set-up alone, with the host's mounts and with 500 more, and mayfly invoke
-// with and without one. Prints medians and 99th percentiles in milliseconds.
-//
-// Usage: mayfly-jail-bench [RUNS]
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sched.h>
@@ -9,10 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -27,6 +23,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr char kAbout[] =
+    "What a jail costs: its set-up alone, with the host's mounts and with 500 more, and mayfly "
+    "invoke\n"
+    "with and without one. Prints the least, the median and the 99th percentile in milliseconds.\n"
+    "Needs root.";
 constexpr int kMounts = 500;
 
 double MillisecondsSince(Clock::time_point start) {
@@ -132,7 +133,13 @@ Result<void> Measure(int runs) {
 }  // namespace mayfly
 
 int main(int argc, char** argv) {
-  const mayfly::Result<void> measured = mayfly::Measure(argc > 1 ? std::atoi(argv[1]) : 200);
+  int runs = 200;
+  CLI::App app{mayfly::kAbout};
+  app.add_option("--runs", runs, "How often each is measured")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  CLI11_PARSE(app, argc, argv);
+  const mayfly::Result<void> measured = mayfly::Measure(runs);
   if (measured) return 0;
   fmt::print(stderr, "mayfly-jail-bench: {}\n", measured.error().message());
   return 1;
