@@ -13,9 +13,10 @@ namespace {
 // full.
 constexpr unsigned kSubmissionEntries = 512;
 constexpr unsigned kCompletionEntries = 1024;
-// What cannot be done without blocking is done by threads of the kernel's. A guest that floods the
-// disk with flushes would have it start hundreds of them.
-constexpr unsigned kMostWorkers = 4;
+// What cannot be done without blocking is done by threads of the kernel's: flushes, and writes to a
+// block device through the page cache. A guest that floods the disk with them would have it start
+// hundreds. With 4 of them, a Linux guest got 0.6 of the writes a second that it gets with 32.
+constexpr unsigned kMostWorkers = 32;
 constexpr int kMostAttempts = 100;
 constexpr uint64_t kNothing = UINT64_MAX;  // Of an entry whose operation has failed already.
 
