@@ -80,6 +80,7 @@ class BlkDevice final : public VirtioDevice {
   struct Turn {
     bool on_loop;
     bool read_now;  // Cleared by the first read that had to wait: those behind it will, too.
+    bool answered = false;  // A read, out of the cache.
     bool submitted = false;
     uint64_t bytes = 0;
   };
