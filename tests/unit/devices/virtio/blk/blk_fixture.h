@@ -29,7 +29,8 @@ class BlkFixture : public ::testing::Test {
   BlkFixture() { Start(std::make_unique<FakeBlkBackend>(kSectors * 512)); }
 
   void Start(std::unique_ptr<FakeBlkBackend> backend, uint64_t features = UINT64_MAX,
-             BlkOptions options = {.serial = "fake-disk"}) {
+             BlkOptions options = {.serial = "fake-disk"},
+             KickMode kick_mode = KickMode::kInline) {
     backend_ = backend.get();
     transport_.reset();
     auto device = BlkDevice::Create({.name = "disk0",
@@ -41,7 +42,8 @@ class BlkFixture : public ::testing::Test {
                                          .device = *std::move(device),
                                          .memory = memory_.get(),
                                          .interrupt = &line_,
-                                         .loop = loop_.get()});
+                                         .loop = loop_.get(),
+                                         .kick_mode = kick_mode});
     driver_ = FakeDriver(memory_.get(), transport_.get());
     driver_.Start(features & ~kFeatureEventIndex);
   }

@@ -290,6 +290,29 @@ TEST_F(BlkTest, ReadFromMemoryIsAnsweredBeforeTheKickReturns) {
   EXPECT_EQ(line_.raised, 1);
 }
 
+TEST_F(BlkTest, AfterAReadFromMemoryTheLoopLooksOnceMoreBeforeItAsksForAKick) {
+  Start(std::make_unique<FakeBlkBackend>(kSectors * 512), UINT64_MAX, {}, KickMode::kLoop);
+  driver_.Start(UINT64_MAX);  // With the event index.
+  backend_->cached = true;
+  const auto read = [this] {
+    const uint16_t avail = driver_.queue().avail_index();
+    driver_.Chain().Readable(In(0)).Writable(512).Writable(1).Submit();
+    return driver_.queue().WantsKick(avail);
+  };
+  read();
+  driver_.Kick();
+  RunReady(loop_.get());
+  ASSERT_TRUE(driver_.PopUsed());
+
+  EXPECT_FALSE(read());
+  RunReady(loop_.get());
+  EXPECT_TRUE(driver_.PopUsed());
+
+  // It found nothing any more.
+  Settle();
+  EXPECT_TRUE(read());
+}
+
 TEST_F(BlkTest, ReadThatHasToWaitLeavesTheKicksThread) {
   driver_.Chain().Readable(In(0)).Writable(512).Writable(1).Submit();
 
