@@ -39,7 +39,8 @@ Result<void> UsePermittedCapabilities() {
   const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> sets(::cap_get_proc(),
                                                                            &::cap_free);
   if (!sets) return FailErrno("cap_get_proc");
-  for (cap_value_t capability = 0; CAP_IS_SUPPORTED(capability); ++capability) {
+  const int count = ::cap_max_bits();
+  for (cap_value_t capability = 0; capability < count; ++capability) {
     cap_flag_value_t permitted = CAP_CLEAR;
     ::cap_get_flag(sets.get(), capability, CAP_PERMITTED, &permitted);
     ::cap_set_flag(sets.get(), CAP_EFFECTIVE, 1, &capability, permitted);

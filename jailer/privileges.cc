@@ -44,8 +44,10 @@ struct Ruleset {
 }  // namespace
 
 Result<void> DropCapabilities() {
-  for (int capability = 0; CAP_IS_SUPPORTED(capability); ++capability) {
-    if (::cap_get_bound(capability) == 1 && ::cap_drop_bound(capability) != 0) {
+  // Of this kernel's, which may have others than the library knows.
+  const int count = ::cap_max_bits();
+  for (cap_value_t capability = 0; capability < count; ++capability) {
+    if (::cap_drop_bound(capability) != 0) {
       return FailErrno("drop a capability from the bounding set");
     }
   }
