@@ -121,8 +121,8 @@ TEST_F(JailedFunctionTest, LogsOfEveryKindAreNoAnswers) {
 
 // As long as it may take, and until the host closes its end.
 TEST_F(JailedFunctionTest, ACloneThatLogsWithoutEndIsEnded) {
-  const std::vector<uint8_t> text(kMostPacketBytes, 'x');
-  const auto function = Start([&](int clone) {
+  const auto function = Start([](int clone) {
+    const std::vector<uint8_t> text(kMostPacketBytes, 'x');
     const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
     while (std::chrono::steady_clock::now() < end &&
            SendPacket(clone, {PacketKind::kLog, 0, {1, 1}}, text)) {
