@@ -136,8 +136,9 @@ bool JailedFunction::TakeLog(const Packet& packet) {
         std::min<uint64_t>(packet.head.values[0], static_cast<uint64_t>(LogLevel::kDebug));
     const std::string text = packet.text();
     const std::string_view line = log_budget_.Take(text);
-    if (log_ != nullptr && !line.empty())
+    if (log_ != nullptr && !line.empty()) {
       log_->Write(static_cast<LogLevel>(level), Printable(line));
+    }
     return true;
   }
   if (packet.head.kind != PacketKind::kLog) return false;
