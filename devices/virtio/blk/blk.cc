@@ -175,8 +175,8 @@ void BlkDevice::ServeLocked(uint16_t index, Turn& turn) {
       return;
     }
     const bool quiet = in_flight_.transfers() >= kQuietDepth;
-    // A driver that had a read answered has the next one ready soon: the loop looks once more before
-    // it asks for a kick, which costs the guest more than us.
+    // A driver that had a read answered has the next one ready soon: the loop looks once more
+    // before it asks for a kick, which costs the guest more than us.
     const bool soon = turn.on_loop && turn.answered;
     auto chain =
         queue.virtqueue.Pop(quiet || soon ? WhenEmpty::kStayQuiet : WhenEmpty::kAskForKick);

@@ -29,8 +29,7 @@ class BlkFixture : public ::testing::Test {
   BlkFixture() { Start(std::make_unique<FakeBlkBackend>(kSectors * 512)); }
 
   void Start(std::unique_ptr<FakeBlkBackend> backend, uint64_t features = UINT64_MAX,
-             BlkOptions options = {.serial = "fake-disk"},
-             KickMode kick_mode = KickMode::kInline) {
+             BlkOptions options = {.serial = "fake-disk"}, KickMode kick_mode = KickMode::kInline) {
     backend_ = backend.get();
     transport_.reset();
     auto device = BlkDevice::Create({.name = "disk0",
