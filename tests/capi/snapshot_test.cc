@@ -22,6 +22,15 @@ class ApiSnapshotTest : public ApiFixture {
     EXPECT_TRUE(built) << built.error().message();
     return directory + ".mfn";
   }
+  void ExpectCloneEchoes(const std::string& path, const char* event) const {
+    mayfly_snapshot* snapshot = nullptr;
+    ASSERT_EQ(mayfly_snapshot_open(lib_, path.c_str(), nullptr, &snapshot), MAYFLY_OK);
+    mayfly_function* clone = nullptr;
+    ASSERT_EQ(mayfly_restore(snapshot, nullptr, &clone), MAYFLY_OK) << ErrorOf(snapshot);
+    EXPECT_EQ(Invoke(clone, event), event);
+    EXPECT_EQ(mayfly_function_close(clone), MAYFLY_OK);
+    EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
+  }
   // What the clone was given, as it says; it takes no event after that.
   static std::string EntropyOf(mayfly_function* clone) {
     const std::string identity = Invoke(clone, "identity");
@@ -126,13 +135,7 @@ TEST_F(ApiSnapshotTest, FunctionIsWarmedBeforeItsSnapshot) {
   EXPECT_EQ(Invoke(function, "two"), "two");
   ASSERT_EQ(mayfly_function_snapshot(function, path.c_str()), MAYFLY_OK) << ErrorOf(function);
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
-  mayfly_snapshot* snapshot = nullptr;
-  ASSERT_EQ(mayfly_snapshot_open(lib_, path.c_str(), nullptr, &snapshot), MAYFLY_OK);
-  mayfly_function* clone = nullptr;
-  ASSERT_EQ(mayfly_restore(snapshot, nullptr, &clone), MAYFLY_OK) << ErrorOf(snapshot);
-  EXPECT_EQ(Invoke(clone, "three"), "three");
-  EXPECT_EQ(mayfly_function_close(clone), MAYFLY_OK);
-  EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
+  ExpectCloneEchoes(path, "three");
 }
 
 // An event that the handler refuses would be the end of the function.
@@ -149,13 +152,7 @@ TEST_F(ApiSnapshotTest, HandlerThatAwaitsItsRestoreIsNotWarmed) {
   ASSERT_EQ(mayfly_function_snapshot(function, path.c_str()), MAYFLY_OK) << ErrorOf(function);
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
   EXPECT_EQ(mayfly_image_close(image), MAYFLY_OK);
-  mayfly_snapshot* snapshot = nullptr;
-  ASSERT_EQ(mayfly_snapshot_open(lib_, path.c_str(), nullptr, &snapshot), MAYFLY_OK);
-  mayfly_function* clone = nullptr;
-  ASSERT_EQ(mayfly_restore(snapshot, nullptr, &clone), MAYFLY_OK) << ErrorOf(snapshot);
-  EXPECT_EQ(Invoke(clone, "hello"), "hello");
-  EXPECT_EQ(mayfly_function_close(clone), MAYFLY_OK);
-  EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
+  ExpectCloneEchoes(path, "hello");
 }
 
 TEST_F(ApiSnapshotTest, IdentityOfACloneIsOverridden) {
