@@ -10,16 +10,10 @@
 #include <vector>
 
 #include "tests/guest/programs/pattern.h"
+#include "tests/support/unix_address.h"
 
 namespace mayfly {
 namespace {
-
-sockaddr_un Address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
 
 UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
 
@@ -27,7 +21,7 @@ UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC
 
 UniqueFd ListenOnUnixSocket(const std::string& path) {
   UniqueFd socket = Socket();
-  const sockaddr_un address = Address(path);
+  const sockaddr_un address = UnixAddress(path);
   EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   EXPECT_EQ(::listen(socket.get(), 128), 0);
   return socket;
@@ -35,7 +29,7 @@ UniqueFd ListenOnUnixSocket(const std::string& path) {
 
 UniqueFd ConnectToGuestPort(const std::string& path, const std::string& port) {
   UniqueFd socket = Socket();
-  const sockaddr_un address = Address(path);
+  const sockaddr_un address = UnixAddress(path);
   EXPECT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
             0);
   const std::string request = "CONNECT " + port + "\n";

@@ -10,6 +10,7 @@
 
 #include "devices/virtio/vsock/brokered_endpoint.h"
 #include "devices/virtio/vsock/endpoint_messages.h"
+#include "tests/support/unix_address.h"
 #include "tests/unit/vmm/function/scratch.h"
 
 namespace mayfly {
@@ -19,16 +20,9 @@ using endpoint::Answer;
 using endpoint::Request;
 using endpoint::Want;
 
-sockaddr_un Address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
-
 UniqueFd Listen(const std::string& path) {
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const sockaddr_un address = Address(path);
+  const sockaddr_un address = UnixAddress(path);
   EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   EXPECT_EQ(::listen(socket.get(), 1), 0);
   return socket;
@@ -51,7 +45,7 @@ class EndpointBrokerTest : public testing::Test {
   }
   UniqueFd Client() const {
     UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const sockaddr_un address = Address(path_);
+    const sockaddr_un address = UnixAddress(path_);
     EXPECT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
               0);
     return socket;

@@ -16,17 +16,11 @@
 #include "devices/virtio/vsock/unix_endpoint.h"
 #include "devices/virtio/vsock/unix_stream.h"
 #include "tests/fakes/loop.h"
+#include "tests/support/unix_address.h"
 #include "tests/unit/vmm/function/scratch.h"
 
 namespace mayfly {
 namespace {
-
-sockaddr_un Address(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.data(), path.size());
-  return address;
-}
 
 UniqueFd Socket() {
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -36,7 +30,7 @@ UniqueFd Socket() {
 
 UniqueFd Listen(const std::string& path) {
   UniqueFd socket = Socket();
-  const sockaddr_un address = Address(path);
+  const sockaddr_un address = UnixAddress(path);
   EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   EXPECT_EQ(::listen(socket.get(), 1), 0);
   return socket;
@@ -64,7 +58,7 @@ class HostSocketsTest : public testing::Test {
   }
   UniqueFd Client() {
     UniqueFd socket = Socket();
-    const sockaddr_un address = Address(path_);
+    const sockaddr_un address = UnixAddress(path_);
     EXPECT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
               0);
     return socket;
