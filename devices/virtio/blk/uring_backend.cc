@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <utility>
 
 #include "base/check.h"
+#include "base/unique_fd.h"
 
 namespace mayfly {
 namespace {
@@ -64,6 +66,9 @@ Result<std::unique_ptr<UringBackend>> UringBackend::Create(std::unique_ptr<RawDi
 
 UringBackend::~UringBackend() {
   Drain();
+  // The library would close it behind ThreadSanitizer's back, which would take the next file of
+  // this number, in whichever thread, for this one still.
+  const UniqueFd fd(std::exchange(ring_.ring_fd, -1));
   ::io_uring_queue_exit(&ring_);
 }
 
