@@ -45,9 +45,8 @@ class Cgroup {
   Cgroup& operator=(Cgroup&&) = delete;
   ~Cgroup();
 
-  // For the machine's process: enters all groups. Their descriptors are in process_fds().
+  // For the machine's process, while it has one thread: enters all groups.
   [[nodiscard]] Result<void> Join() const;
-  [[nodiscard]] std::vector<int> process_fds() const;
 
   // How many processes the kernel killed because the machine's memory was used up.
   [[nodiscard]] uint64_t OutOfMemoryKills() const;
@@ -61,7 +60,7 @@ class Cgroup {
     const bool unified;
     Place place;
     UniqueFd directory;
-    UniqueFd processes;
+    UniqueFd members;  // Who writes 0 to it enters.
   };
 
   Cgroup() = default;

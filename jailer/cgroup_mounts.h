@@ -11,10 +11,10 @@ namespace mayfly {
 
 // Where this host has its control groups: hierarchies of version 1, of version 2, or both.
 struct CgroupHierarchy {
-  bool unified = false;                  // Version 2.
-  std::string mount;                     // Where it is mounted.
-  std::vector<std::string> controllers;  // That can be used there.
-  std::string own;                       // The group of this process, below `mount`: "/" at least.
+  bool unified = false;                    // Version 2.
+  std::string mount{};                     // Where it is mounted.
+  std::vector<std::string> controllers{};  // That can be used there.
+  std::string own{};  // The group of this process, below `mount`: "/" at least.
 
   [[nodiscard]] bool Has(std::string_view controller) const;
   // Below which a machine's group belongs: the caller's limits stay in force for it. In version 2

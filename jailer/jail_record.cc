@@ -165,10 +165,6 @@ JailRecord::~JailRecord() {
 }
 
 Result<void> JailRecord::Write(const Contents& contents) const {
-  std::string cgroups;
-  for (const Cgroup::Place& place : contents.cgroups) {
-    cgroups += place.mount + "\t" + place.path + "\n";
-  }
   std::string sockets;
   for (const std::string& path : contents.sockets) {
     if (path.find('\n') != std::string::npos) {
@@ -176,7 +172,12 @@ Result<void> JailRecord::Write(const Contents& contents) const {
     }
     sockets += path + "\n";
   }
-  TRY(WriteNew(directory_.get(), kSockets, sockets));
+  if (!sockets.empty()) TRY(WriteNew(directory_.get(), kSockets, sockets));
+  std::string cgroups;
+  for (const Cgroup::Place& place : contents.cgroups) {
+    cgroups += place.mount + "\t" + place.path + "\n";
+  }
+  if (cgroups.empty()) return {};
   return WriteNew(directory_.get(), kRecord, cgroups);
 }
 

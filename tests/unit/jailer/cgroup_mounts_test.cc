@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
 
 namespace mayfly {
 namespace {
@@ -79,6 +81,27 @@ TEST_F(UnifiedTest, AHybridHostHasEachControllerInOneOfThem) {
 TEST(CgroupMountsTest, NonsenseHasNoHierarchies) {
   EXPECT_TRUE(CgroupMounts::Parse("", "").all().empty());
   EXPECT_TRUE(CgroupMounts::Parse("- - -\n\n1 2 3 cgroup\n", ":\n::\n").all().empty());
+}
+
+// However it finds them: the list of mounts is the longer way.
+TEST(CgroupMountsTest, ThisHostsAreThoseOfItsListOfMounts) {
+  const auto read = [](const char* path) {
+    std::ifstream file(path);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const CgroupMounts listed =
+      CgroupMounts::Parse(read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
+  const auto found = CgroupMounts::OfThisProcess();
+  ASSERT_TRUE(found) << found.error().message();
+  for (const char* controller : {"memory", "cpu", "pids", "io"}) {
+    const CgroupHierarchy* const one = listed.Find(controller);
+    const CgroupHierarchy* const other = found->Find(controller);
+    ASSERT_EQ(one == nullptr, other == nullptr) << controller;
+    if (one == nullptr) continue;
+    EXPECT_EQ(one->mount, other->mount);
+    EXPECT_EQ(one->own, other->own);
+    EXPECT_EQ(one->unified, other->unified);
+  }
 }
 
 }  // namespace
