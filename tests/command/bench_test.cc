@@ -86,7 +86,8 @@ TEST_F(BenchTest, ShellsMeasuresAllFour) {
 }
 
 TEST_F(BenchTest, StormMeasuresEveryClone) {
-  const ProgramResult result = Mayfly({"bench", "storm", "--clones", "20", "--json"});
+  const ProgramResult result =
+      Mayfly({"bench", "storm", "--clones", "20", "--threads", "2", "--json"});
   ASSERT_EQ(result.status, 0) << result.err;
   rapidjson::Document storm;
   storm.Parse(result.out.c_str());

@@ -37,6 +37,12 @@ Result<void> GuestMarks::WaitReady() {
   return Wait([this]() REQUIRES(mutex_) { return ready_; });
 }
 
+Result<Clock::duration> GuestMarks::WaitBegun(Clock::time_point start) {
+  TRY(Wait([this]() REQUIRES(mutex_) { return begun_.has_value(); }));
+  MutexLock lock(mutex_);
+  return *begun_ - start;
+}
+
 Result<GuestTimes> GuestMarks::WaitDone(Clock::time_point start) {
   TRY(Wait([this]() REQUIRES(mutex_) { return done_.has_value(); }));
   MutexLock lock(mutex_);

@@ -23,6 +23,9 @@ class GuestMarks {
 
   // Until the guest stands where it can be saved. kTimeout after a minute.
   Result<void> WaitReady();
+  // Until its first instruction; the time from `start` to it.
+  Result<std::chrono::steady_clock::duration> WaitBegun(
+      std::chrono::steady_clock::time_point start);
   // Until the guest has touched all that it touches in a life; times from `start` on.
   Result<GuestTimes> WaitDone(std::chrono::steady_clock::time_point start);
 

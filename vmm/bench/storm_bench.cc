@@ -31,8 +31,7 @@ Result<double> OneLife(const CloneSource& source) {
   GuestMarks marks;
   const auto start = Clock::now();
   const auto machine = TRY(source.Clone(nullptr, &marks));
-  const GuestTimes times = TRY(marks.WaitDone(start));
-  return std::chrono::duration<double, std::micro>(times.first_instruction).count();
+  return std::chrono::duration<double, std::micro>(TRY(marks.WaitBegun(start))).count();
 }
 
 // What the threads of a storm share.
@@ -103,10 +102,10 @@ void LiveAtOnce(const CloneSource& source, StormResult& result) {
       result.bounded_by = machine.error().message();
       break;
     }
-    const Result<GuestTimes> times = marks.back()->WaitDone(start);
+    const auto begun = marks.back()->WaitBegun(start);
     machines.push_back(*std::move(machine));
-    if (!times) {
-      result.bounded_by = times.error().message();
+    if (!begun) {
+      result.bounded_by = begun.error().message();
       break;
     }
   }
@@ -123,19 +122,22 @@ double CpuOf(const StormResult& result) { return result.cpu_seconds * 1e3 / resu
 }  // namespace
 
 Result<StormResult> RunStormBench(const std::string& guest, const std::string& directory,
-                                  uint32_t clones) {
+                                  uint32_t clones, uint32_t threads) {
   const auto source = TRY(CloneSource::Create(guest, directory));
   // The first life is not counted.
   [[maybe_unused]] const double first = TRY(OneLife(*source));
   StormResult result;
   result.clones = clones;
+  result.threads =
+      threads != 0 ? threads : std::max(2U, std::thread::hardware_concurrency() * 3 / 2);
   Storm storm{source.get(), clones, {}, {}, {}};
   const auto start = Clock::now();
   const double cpu = CpuSeconds();
   {
-    std::vector<Thread> threads;
-    for (unsigned i = 0; i < std::max(1U, std::thread::hardware_concurrency()); ++i) {
-      threads.emplace_back(fmt::format("storm-{}", i), [&storm] { RunStormThread(&storm); });
+    std::vector<Thread> running;
+    running.reserve(result.threads);
+    for (uint32_t i = 0; i < result.threads; ++i) {
+      running.emplace_back(fmt::format("storm-{}", i), [&storm] { RunStormThread(&storm); });
     }
   }
   result.cpu_seconds = CpuSeconds() - cpu;
@@ -151,14 +153,15 @@ Result<StormResult> RunStormBench(const std::string& guest, const std::string& d
 
 std::string StormTable(const StormResult& result) {
   return fmt::format(
-      "{} clones: {:.0f} a second, {:.2f} ms of CPU each, first instruction {:.0f} us (p99 "
+      "{} clones on {} threads: {:.0f} a second, {:.2f} ms of CPU each, first instruction {:.0f} "
+      "us (p99 "
       "{:.0f})\n"
       "{} alive at once: {:.0f} KiB of private memory each, and {:.0f} KiB of their guests'; "
       "bounded "
       "by {}\n",
-      result.clones, RateOf(result), CpuOf(result), Percentile(result.first_us, 0.5),
-      Percentile(result.first_us, 0.99), result.alive, result.private_kib_per_clone,
-      result.guest_kib_per_clone, result.bounded_by);
+      result.clones, result.threads, RateOf(result), CpuOf(result),
+      Percentile(result.first_us, 0.5), Percentile(result.first_us, 0.99), result.alive,
+      result.private_kib_per_clone, result.guest_kib_per_clone, result.bounded_by);
 }
 
 std::string StormJson(const StormResult& result) {
@@ -168,6 +171,8 @@ std::string StormJson(const StormResult& result) {
   writer.StartObject();
   writer.Key("clones");
   writer.Uint(result.clones);
+  writer.Key("threads");
+  writer.Uint(result.threads);
   for (const auto& [name, value] : {std::pair{"rate_per_s", RateOf(result)},
                                     {"cpu_ms_per_clone", CpuOf(result)},
                                     {"p50_us", Percentile(result.first_us, 0.5)},

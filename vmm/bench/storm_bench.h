@@ -10,6 +10,7 @@ namespace mayfly {
 
 struct StormResult {
   uint32_t clones = 0;
+  uint32_t threads = 0;
   double seconds = 0;            // For all of them, created and destroyed.
   double cpu_seconds = 0;        // Of this process meanwhile.
   std::vector<double> first_us;  // From the call to the first instruction, one for each.
@@ -20,11 +21,12 @@ struct StormResult {
   std::string bounded_by;            // Why no more than these.
 };
 
-// Creates `clones` machines of one snapshot, on as many threads as there are processors, has each
-// reach its first instruction and destroys it; then as many again that live all at once. `guest` is
-// their ELF file, `directory` for the snapshot.
+// Creates `clones` machines of one snapshot, on `threads` threads, has each reach its first
+// instruction and destroys it; then as many again that live all at once. 0 threads: three for two
+// processors, because a machine's end waits for the kernel most of its time. `guest` is their ELF
+// file, `directory` for the snapshot.
 Result<StormResult> RunStormBench(const std::string& guest, const std::string& directory,
-                                  uint32_t clones);
+                                  uint32_t clones, uint32_t threads);
 
 // As `mayfly bench storm` prints it.
 std::string StormTable(const StormResult& result);

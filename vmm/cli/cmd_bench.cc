@@ -17,6 +17,7 @@ namespace mayfly {
 namespace {
 
 constexpr uint64_t kMostRuns = 100'000;
+constexpr uint64_t kMostThreads = 1024;
 // A random pattern spreads them over 16 times as many.
 constexpr uint64_t kMostPages = 32'768;
 // What of the guest's memory its working set spreads over fits below 3 GiB with so many.
@@ -180,6 +181,10 @@ void AddBenchCommand(CLI::App& app, BenchArguments& arguments) {
   storm->add_option("--clones", arguments.clones, "How many, also of those that live at once")
       ->type_name("N")
       ->capture_default_str();
+  storm
+      ->add_option("--threads", arguments.threads,
+                   "On how many threads (default: three for two processors)")
+      ->type_name("N");
   AddCommonOptions(*storm, arguments);
   storm->footer("docs/bench.md says what is printed.\n");
   storm->callback([&arguments] { arguments.kind = BenchKind::kStorm; });
@@ -208,6 +213,10 @@ Result<BenchOptions> PrepareBench(const BenchArguments& arguments) {
     case BenchKind::kStorm:
       options.clones = static_cast<uint32_t>(
           TRY(WithContext(ParseCount(arguments.clones, 1, kMostRuns), "--clones")));
+      if (!arguments.threads.empty()) {
+        options.threads = static_cast<uint32_t>(
+            TRY(WithContext(ParseCount(arguments.threads, 1, kMostThreads), "--threads")));
+      }
       [[fallthrough]];
     case BenchKind::kShells:
       options.guest = TRY(FindGuest(arguments.guest_directory, "restore-guest"));

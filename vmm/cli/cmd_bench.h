@@ -25,6 +25,7 @@ struct BenchArguments {
   std::string runs = "200";
   std::string pages = "2048";
   std::string clones = "1000";
+  std::string threads{};
   std::string guest_directory;
   std::string html;
   RunArguments boot;
@@ -41,6 +42,7 @@ struct BenchOptions {
   uint32_t runs = 200;
   uint32_t pages = 2048;
   uint32_t clones = 1000;
+  uint32_t threads = 0;  // 0: as many as RunStormBench() thinks best.
   std::string guest;
   std::string html;  // The file for the page; empty: none.
   RunOptions boot;

@@ -133,7 +133,7 @@ Result<std::string> MeasureShells(const BenchOptions& options) {
 
 Result<std::string> MeasureStorm(const BenchOptions& options) {
   const StormResult result =
-      TRY(RunStormBench(options.guest, TemporaryDirectory(), options.clones));
+      TRY(RunStormBench(options.guest, TemporaryDirectory(), options.clones, options.threads));
   return options.json ? StormJson(result) : StormTable(result);
 }
 

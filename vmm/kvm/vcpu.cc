@@ -152,12 +152,6 @@ Result<void> Vcpu::SetEvents(const kvm_vcpu_events& events) const {
   return Set(fd_.get(), KVM_SET_VCPU_EVENTS, events, "KVM_SET_VCPU_EVENTS");
 }
 
-Result<uint32_t> Vcpu::GetTscKhz() const {
-  const int khz = ::ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
-  if (khz < 0) return FailErrno("KVM_GET_TSC_KHZ");
-  return static_cast<uint32_t>(khz);
-}
-
 Result<void> Vcpu::AnnouncePause() const {
   if (::ioctl(fd_.get(), KVM_KVMCLOCK_CTRL, 0) == 0 || errno == EINVAL) return {};
   return FailErrno("KVM_KVMCLOCK_CTRL");

@@ -49,7 +49,8 @@ class Vcpu {
   [[nodiscard]] Result<void> SetDebugRegisters(const kvm_debugregs& registers) const;
   [[nodiscard]] Result<kvm_vcpu_events> GetEvents() const;
   [[nodiscard]] Result<void> SetEvents(const kvm_vcpu_events& events) const;
-  [[nodiscard]] Result<uint32_t> GetTscKhz() const;
+  // The rate of its time stamp counter.
+  [[nodiscard]] uint32_t tsc_khz() const { return tsc_khz_; }
   // What the guest would read now with rdtsc.
   [[nodiscard]] Result<uint64_t> GetTsc() const;
   // KVM_KVMCLOCK_CTRL: tells the guest's soft-lockup watchdog that it was stopped. Nothing if the
@@ -60,9 +61,11 @@ class Vcpu {
 
  private:
   friend class Vm;
-  Vcpu(uint32_t id, UniqueFd fd, Mapping run) : id_(id), fd_(std::move(fd)), run_(std::move(run)) {}
+  Vcpu(uint32_t id, uint32_t tsc_khz, UniqueFd fd, Mapping run)
+      : id_(id), tsc_khz_(tsc_khz), fd_(std::move(fd)), run_(std::move(run)) {}
 
   uint32_t id_;
+  uint32_t tsc_khz_;
   UniqueFd fd_;
   Mapping run_;
 };

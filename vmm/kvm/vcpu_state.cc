@@ -68,7 +68,7 @@ Result<void> CompareCpuid(const Vcpu& vcpu, const VcpuState& state) {
 }
 
 Result<void> CompareTsc(const Vcpu& vcpu, const VcpuState& state) {
-  const uint32_t here = TRY(vcpu.GetTscKhz());
+  const uint32_t here = vcpu.tsc_khz();
   const uint64_t difference = here > state.tsc_khz ? here - state.tsc_khz : state.tsc_khz - here;
   if (difference * 1'000'000 <= uint64_t{here} * kTscTolerancePerMillion) return {};
   return Fail(ErrorCode::kUnsupported,
@@ -96,12 +96,28 @@ Result<void> SetCpuid(const Vcpu& vcpu, const VcpuState& state) {
   return vcpu.SetCpuid(*list);
 }
 
+// As a new vCPU has them (Intel SDM volume 3, 17.2).
+bool IsReset(const kvm_debugregs& debug) {
+  constexpr uint64_t kDr6 = 0xffff0ff0;
+  constexpr uint64_t kDr7 = 0x400;
+  return std::ranges::all_of(debug.db, [](uint64_t address) { return address == 0; }) &&
+         debug.dr6 == kDr6 && debug.dr7 == kDr7;
+}
+
+// Whether the guest has told KVM where it wants its clock (Documentation/virt/kvm/x86/msr.rst).
+bool UsesKvmclock(const VcpuState& state) {
+  constexpr std::array<uint32_t, 2> kSystemTime{0x12, 0x4b564d01};
+  return std::ranges::any_of(state.msrs, [&](const kvm_msr_entry& msr) {
+    return std::ranges::find(kSystemTime, msr.index) != kSystemTime.end() && (msr.data & 1) != 0;
+  });
+}
+
 }  // namespace
 
 Result<VcpuState> SaveVcpu(const Vcpu& vcpu, std::span<const uint32_t> msr_indices) {
   VcpuState state;
   state.id = vcpu.id();
-  state.tsc_khz = TRY(vcpu.GetTscKhz());
+  state.tsc_khz = vcpu.tsc_khz();
   // Before the registers: reading it makes KVM finish what the APIC has pending (INIT, SIPI).
   state.mp_state = TRY(vcpu.GetMpState());
   const auto cpuid = TRY(vcpu.GetCpuid());
@@ -126,23 +142,26 @@ Result<void> PrepareVcpu(const Vcpu& vcpu, const VcpuState& state) {
 
 // The order matters: the system registers hold the APIC's base, so the local APIC comes after them;
 // the MSRs hold its timer's deadline, which an APIC that is not yet in that mode drops without a
-// word; the general registers clear pending exceptions, so the events come last.
+// word; the general registers clear pending exceptions, so the events come last. The vCPU is new,
+// and each call costs microseconds: what it has already is not set again.
 Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state) {
   if (state.msrs.size() > abi::MsrEntries::kSize) {
     return Fail(ErrorCode::kCorrupt, fmt::format("msrs: {}, {} are possible", state.msrs.size(),
                                                  abi::MsrEntries::kSize));
   }
-  TRY(vcpu.SetMpState(state.mp_state));
+  if (vcpu.id() != 0 || state.mp_state != KVM_MP_STATE_RUNNABLE) {
+    TRY(vcpu.SetMpState(state.mp_state));
+  }
   TRY(vcpu.SetRegisters(state.registers));
   TRY(vcpu.SetSystemRegisters(state.system));
   // A processor without XSAVE has none, and KVM does not take none.
   if (state.xcrs.nr_xcrs > 0) TRY(vcpu.SetXcrs(state.xcrs));
   TRY(vcpu.SetXsave(state.xsave));
-  TRY(vcpu.SetDebugRegisters(state.debug));
+  if (!IsReset(state.debug)) TRY(vcpu.SetDebugRegisters(state.debug));
   TRY(vcpu.SetLapic(state.lapic));
   TRY(vcpu.SetMsrs(state.msrs));
   TRY(vcpu.SetEvents(state.events));
-  return vcpu.AnnouncePause();
+  return UsesKvmclock(state) ? vcpu.AnnouncePause() : Result<void>();
 }
 
 Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {

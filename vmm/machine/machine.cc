@@ -18,7 +18,7 @@ namespace {
 Result<void> ReadTime(const VcpuThread& vcpu, RestorePage* page) {
   constexpr uint64_t kLongNs = 50'000;
   constexpr int kMostReadings = 8;
-  page->tsc_khz = TRY(vcpu.GetTscKhz());
+  page->tsc_khz = vcpu.tsc_khz();
   uint64_t least = UINT64_MAX;
   for (int i = 0; i < kMostReadings && least > kLongNs; ++i) {
     const uint64_t before = WallClockNs();

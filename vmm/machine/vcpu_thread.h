@@ -57,7 +57,7 @@ class VcpuThread {
   // The guest's time stamp counter, while the vCPU is paused.
   [[nodiscard]] Result<uint64_t> GetTsc() const { return vcpu_.GetTsc(); }
   // Its rate.
-  [[nodiscard]] Result<uint32_t> GetTscKhz() const { return vcpu_.GetTscKhz(); }
+  [[nodiscard]] uint32_t tsc_khz() const { return vcpu_.tsc_khz(); }
 
   // The vCPU's state, while it is paused.
   Result<VcpuState> Save(std::span<const uint32_t> msr_indices) const {
