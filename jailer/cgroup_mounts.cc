@@ -4,6 +4,7 @@
 #include <sys/vfs.h>
 
 #include <algorithm>
+#include <array>
 #include <sstream>
 #include <utility>
 
@@ -13,6 +14,7 @@ namespace mayfly {
 namespace {
 
 constexpr uint64_t kMostBytes = 16 << 20;
+constexpr std::array<std::string_view, 4> kLimiting{"memory", "cpu", "pids", "io"};
 
 std::vector<std::string> Split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -91,17 +93,19 @@ bool IsMounted(const std::string& path, long magic) {
   return ::statfs(path.c_str(), &info) == 0 && info.f_type == magic;
 }
 
-// Hierarchies where systemd and container runtimes mount them; nothing if one is not there.
+// Hierarchies where systemd and container runtimes mount them; nothing if one is not there. Of
+// version 1 only those that limit what a machine's limits are of.
 std::optional<std::vector<CgroupHierarchy>> AtUsualPlaces(const std::vector<OwnGroup>& groups) {
   constexpr char kPlace[] = "/sys/fs/cgroup";
   std::vector<CgroupHierarchy> hierarchies;
   for (const OwnGroup& group : groups) {
-    if (group.controllers.starts_with("name=")) continue;  // Has none that limits anything.
     std::string mount = kPlace;
     if (!group.controllers.empty()) {
       mount += "/" + group.controllers;
+      CgroupHierarchy hierarchy = OfVersion1(mount, group.controllers);
+      if (std::ranges::none_of(kLimiting, [&](auto name) { return hierarchy.Has(name); })) continue;
       if (!IsMounted(mount, CGROUP_SUPER_MAGIC)) return std::nullopt;
-      hierarchies.push_back(OfVersion1(std::move(mount), group.controllers));
+      hierarchies.push_back(std::move(hierarchy));
       continue;
     }
     if (!IsMounted(mount, CGROUP2_SUPER_MAGIC)) mount += "/unified";

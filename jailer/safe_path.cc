@@ -44,10 +44,14 @@ Result<UniqueFd> OpenPrivateDirectory(const std::string& path) {
     const std::string name = path.substr(begin, end - begin);
     begin = end + 1;
     if (name.empty()) continue;
-    if (::mkdirat(directory.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
-      return FailErrno("create " + path);
+    Result<UniqueFd> next = OpenDirectory(directory.get(), name);
+    if (!next && next.error().code() == ErrorCode::kNotFound) {
+      if (::mkdirat(directory.get(), name.c_str(), 0700) != 0 && errno != EEXIST) {
+        return FailErrno("create " + path);
+      }
+      next = OpenDirectory(directory.get(), name);
     }
-    directory = TRY(WithContext(OpenDirectory(directory.get(), name), path));
+    directory = TRY(WithContext(std::move(next), path));
   }
   struct stat status{};
   if (::fstat(directory.get(), &status) != 0) return FailErrno("stat " + path);
