@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <map>
 #include <utility>
 
@@ -119,7 +120,8 @@ Result<void> EventLoop::RunUntilStopped() {
           ids.push_back(id);
         }
       }
-      if (!others.empty()) CHECK(::poll(others.data(), others.size(), 0) >= 0);
+      // libFuzzer has a timer, whose signals end this, too.
+      while (::poll(others.data(), others.size(), 0) < 0) CHECK(errno == EINTR);
       for (size_t i = 0; i < others.size(); ++i) {
         if (others[i].revents == 0) continue;
         if ((Armed()[ids[i]] & EPOLLONESHOT) != 0) Armed().erase(ids[i]);
