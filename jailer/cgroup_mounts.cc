@@ -105,12 +105,14 @@ std::optional<std::vector<CgroupHierarchy>> AtUsualPlaces(const std::vector<OwnG
       CgroupHierarchy hierarchy = OfVersion1(mount, group.controllers);
       if (std::ranges::none_of(kLimiting, [&](auto name) { return hierarchy.Has(name); })) continue;
       if (!IsMounted(mount, CGROUP_SUPER_MAGIC)) return std::nullopt;
+      hierarchy.own = group.path;
       hierarchies.push_back(std::move(hierarchy));
       continue;
     }
     if (!IsMounted(mount, CGROUP2_SUPER_MAGIC)) mount += "/unified";
     if (!IsMounted(mount, CGROUP2_SUPER_MAGIC)) return std::nullopt;
     hierarchies.push_back(OfVersion2(std::move(mount)));
+    hierarchies.back().own = group.path;
   }
   return hierarchies;
 }
@@ -137,12 +139,10 @@ CgroupMounts CgroupMounts::Parse(std::string_view mountinfo, std::string_view cg
 
 Result<CgroupMounts> CgroupMounts::OfThisProcess() {
   const auto cgroups = TRY(ReadFile("/proc/self/cgroup", kMostBytes));
-  const std::vector<OwnGroup> groups = ParseOwn(AsText(cgroups));
   // The list of mounts takes the longer the more the host has.
-  if (auto usual = AtUsualPlaces(groups)) {
+  if (auto usual = AtUsualPlaces(ParseOwn(AsText(cgroups)))) {
     CgroupMounts mounts;
     mounts.hierarchies_ = std::move(*usual);
-    for (const OwnGroup& group : groups) SetOwn(mounts.hierarchies_, group);
     return mounts;
   }
   const auto mountinfo = TRY(ReadFile("/proc/self/mountinfo", kMostBytes));

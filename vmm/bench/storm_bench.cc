@@ -154,11 +154,9 @@ Result<StormResult> RunStormBench(const std::string& guest, const std::string& d
 std::string StormTable(const StormResult& result) {
   return fmt::format(
       "{} clones on {} threads: {:.0f} a second, {:.2f} ms of CPU each, first instruction {:.0f} "
-      "us (p99 "
-      "{:.0f})\n"
+      "us (p99 {:.0f})\n"
       "{} alive at once: {:.0f} KiB of private memory each, and {:.0f} KiB of their guests'; "
-      "bounded "
-      "by {}\n",
+      "bounded by {}\n",
       result.clones, result.threads, RateOf(result), CpuOf(result),
       Percentile(result.first_us, 0.5), Percentile(result.first_us, 0.99), result.alive,
       result.private_kib_per_clone, result.guest_kib_per_clone, result.bounded_by);
