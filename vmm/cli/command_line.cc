@@ -24,21 +24,14 @@ constexpr char kFooter[] =
 // All subcommands' arguments, and the parser that fills them.
 class Parser {
  public:
-  Parser() : app_(kDescription, "mayfly") {
+  // To declare all options of all subcommands takes longer than a restore: where `subcommand` is
+  // one of them, it is the only one.
+  explicit Parser(std::string_view subcommand) : app_(kDescription, "mayfly") {
     app_.require_subcommand(1);
     app_.footer(kFooter);
     app_.add_flag("--version", version_, "Print the version");
-    AddDoctorCommand(app_, doctor_);
-    AddBuildCommand(app_, build_);
-    AddRunCommand(app_, run_);
-    AddSnapshotCommand(app_, snapshot_);
-    AddInvokeCommand(app_, invoke_);
-    AddPagerCommand(app_, pager_);
-    AddZygoteCommand(app_, zygote_);
-    AddVmCommand(app_, vm_);
-    AddNetCommand(app_, net_);
-    AddBenchCommand(app_, bench_);
-    AddVersionCommand(app_, version_arguments_);
+    AddSubcommands(subcommand);
+    if (app_.get_subcommands({}).empty()) AddSubcommands("");
   }
 
   Result<Command> Parse(std::vector<std::string> arguments) {
@@ -51,20 +44,39 @@ class Parser {
     } catch (const CLI::ParseError& error) {
       return UsageError(error.what());
     }
-    if (app_.got_subcommand("doctor")) return doctor_;
-    if (app_.got_subcommand("build")) return build_;
-    if (app_.got_subcommand("run")) return run_;
-    if (app_.got_subcommand("snapshot")) return snapshot_;
-    if (app_.got_subcommand("invoke")) return invoke_;
-    if (app_.got_subcommand("pager")) return pager_;
-    if (app_.got_subcommand("zygote")) return zygote_;
-    if (app_.got_subcommand("vm")) return vm_;
-    if (app_.got_subcommand("net")) return net_;
-    if (app_.got_subcommand("bench")) return bench_;
+    const std::string& chosen = app_.get_subcommands().front()->get_name();
+    if (chosen == "doctor") return doctor_;
+    if (chosen == "build") return build_;
+    if (chosen == "run") return run_;
+    if (chosen == "snapshot") return snapshot_;
+    if (chosen == "invoke") return invoke_;
+    if (chosen == "pager") return pager_;
+    if (chosen == "zygote") return zygote_;
+    if (chosen == "vm") return vm_;
+    if (chosen == "net") return net_;
+    if (chosen == "bench") return bench_;
     return version_arguments_;
   }
 
  private:
+  // The one that is called `only`, or all if it is empty.
+  void AddSubcommands(std::string_view only) {
+    const auto add = [&](std::string_view name, auto add_command, auto& arguments) {
+      if (only.empty() || name == only) add_command(app_, arguments);
+    };
+    add("doctor", AddDoctorCommand, doctor_);
+    add("build", AddBuildCommand, build_);
+    add("run", AddRunCommand, run_);
+    add("snapshot", AddSnapshotCommand, snapshot_);
+    add("invoke", AddInvokeCommand, invoke_);
+    add("pager", AddPagerCommand, pager_);
+    add("zygote", AddZygoteCommand, zygote_);
+    add("vm", AddVmCommand, vm_);
+    add("net", AddNetCommand, net_);
+    add("bench", AddBenchCommand, bench_);
+    add("version", AddVersionCommand, version_arguments_);
+  }
+
   [[nodiscard]] std::unexpected<Error> UsageError(std::string message) const {
     std::ranges::replace(message, '\n', ' ');
     const auto chosen = app_.get_subcommands();
@@ -92,7 +104,7 @@ class Parser {
 }  // namespace
 
 Result<Command> ParseCommandLine(const std::vector<std::string>& arguments) {
-  return Parser().Parse(arguments);
+  return Parser(arguments.empty() ? "" : arguments.front()).Parse(arguments);
 }
 
 }  // namespace mayfly

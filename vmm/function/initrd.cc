@@ -1,5 +1,6 @@
 #include "vmm/function/initrd.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
@@ -10,6 +11,7 @@
 
 #include "base/arithmetic.h"
 #include "base/file.h"
+#include "base/unique_fd.h"
 
 namespace mayfly {
 namespace {
@@ -30,33 +32,35 @@ class CpioArchive {
   // With room for files of `bytes` bytes: copying them again and again as the archive grows would
   // take longer than reading them.
   explicit CpioArchive(size_t bytes) { bytes_.reserve(bytes + kRoomForNames); }
-  void AddDirectory(std::string_view name) { Add(name, S_IFDIR | 0755, {}, {}); }
-  void AddDevice(std::string_view name, Device device) { Add(name, S_IFCHR | 0600, device, {}); }
-  void AddFile(std::string_view name, mode_t mode, std::span<const uint8_t> data) {
-    Add(name, S_IFREG | mode, {}, data);
+  void AddDirectory(std::string_view name) { Add(name, S_IFDIR | 0755, {}, 0); }
+  void AddDevice(std::string_view name, Device device) { Add(name, S_IFCHR | 0600, device, 0); }
+  // Returns where its contents belong, until something else is added.
+  std::span<uint8_t> AddFile(std::string_view name, mode_t mode, size_t size) {
+    return Add(name, S_IFREG | mode, {}, size);
   }
   std::vector<uint8_t> Finish() && {
     inode_ = 0;
-    Add("TRAILER!!!", 0, {}, {});
+    Add("TRAILER!!!", 0, {}, 0);
     bytes_.resize(AlignUp(bytes_.size(), kArchiveAlignment));
     return std::move(bytes_);
   }
 
  private:
-  void Add(std::string_view name, mode_t mode, Device device, std::span<const uint8_t> data) {
+  std::span<uint8_t> Add(std::string_view name, mode_t mode, Device device, size_t size) {
     const uint32_t links = S_ISDIR(mode) ? 2 : 1;
     // magic, ino, mode, uid, gid, nlink, mtime, filesize, major, minor, rmajor, rminor, namesize,
     // check
     fmt::format_to(std::back_inserter(bytes_),
                    "070701{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}"
                    "{:08x}",
-                   inode_++, mode, 0, 0, links, 0, data.size(), 0, 0, device.major, device.minor,
+                   inode_++, mode, 0, 0, links, 0, size, 0, 0, device.major, device.minor,
                    name.size() + 1, 0);
     bytes_.insert(bytes_.end(), name.begin(), name.end());
     bytes_.push_back(0);
     bytes_.resize(AlignUp(bytes_.size(), kCpioAlignment));
-    bytes_.insert(bytes_.end(), data.begin(), data.end());
-    bytes_.resize(AlignUp(bytes_.size(), kCpioAlignment));
+    const size_t contents = bytes_.size();
+    bytes_.resize(AlignUp(contents + size, kCpioAlignment));
+    return std::span(bytes_).subspan(contents, size);
   }
 
   std::vector<uint8_t> bytes_;
@@ -66,34 +70,44 @@ class CpioArchive {
 struct HostFile {
   std::string name;
   mode_t mode = 0;
-  std::vector<uint8_t> data;
+  std::string path;
+  UniqueFd fd;
+  uint64_t size = 0;
 };
 
-Result<HostFile> ReadHostFile(std::string name, mode_t mode, const std::string& path) {
-  return HostFile{std::move(name), mode,
-                  TRY(WithContext(ReadFile(path, kMostFileBytes), "initrd"))};
+Result<HostFile> OpenHostFile(std::string name, mode_t mode, const std::string& path) {
+  UniqueFd fd = TRY(WithContext(OpenFile(path, O_RDONLY), "initrd"));
+  const uint64_t size = TRY(WithContext(FileSize(fd.get(), path), "initrd"));
+  if (size > kMostFileBytes) {
+    return Fail(ErrorCode::kTooLarge,
+                fmt::format("initrd: {}: more than {} bytes", path, kMostFileBytes));
+  }
+  return HostFile{std::move(name), mode, path, std::move(fd), size};
 }
 
 }  // namespace
 
 Result<std::vector<uint8_t>> BuildInitrd(const InitrdContents& contents) {
   std::vector<HostFile> files;
-  files.push_back(TRY(ReadHostFile("init", 0755, contents.init)));
-  files.push_back(TRY(ReadHostFile("mayfly/bin/handler", 0755, contents.handler)));
+  files.push_back(TRY(OpenHostFile("init", 0755, contents.init)));
+  files.push_back(TRY(OpenHostFile("mayfly/bin/handler", 0755, contents.handler)));
   for (size_t i = 0; i < contents.modules.size(); ++i) {
     const std::string& path = contents.modules[i];
     const std::string name = path.substr(path.rfind('/') + 1);
-    files.push_back(TRY(ReadHostFile(fmt::format("mayfly/modules/{:03}-{}", i, name), 0644, path)));
+    files.push_back(TRY(OpenHostFile(fmt::format("mayfly/modules/{:03}-{}", i, name), 0644, path)));
   }
   uint64_t bytes = 0;
-  for (const HostFile& file : files) bytes += file.data.size();
+  for (const HostFile& file : files) bytes += file.size;
   CpioArchive archive(bytes);
   for (const char* directory :
        {"dev", "proc", "sys", "run", "tmp", "mnt", "mayfly", "mayfly/bin", "mayfly/modules"}) {
     archive.AddDirectory(directory);
   }
   archive.AddDevice("dev/console", {.major = 5, .minor = 1});
-  for (const HostFile& file : files) archive.AddFile(file.name, file.mode, file.data);
+  for (const HostFile& file : files) {
+    const std::span<uint8_t> room = archive.AddFile(file.name, file.mode, file.size);
+    TRY(WithContext(ReadExactAt(file.fd.get(), room, 0, file.path), "initrd"));
+  }
   return std::move(archive).Finish();
 }
 
