@@ -64,9 +64,10 @@ void VcpuThread::Give(Command command, Kick kick) {
   } else {
     vcpu_.RequestExit();
     // The C library's function would block signals around it, which is two system calls more for a
-    // filter to allow.
-    if (in_guest_ && kick == Kick::kYes)
+    // filter to allow. The thread itself is not in KVM_RUN.
+    if (in_guest_ && kick == Kick::kYes && thread_.native_handle() != ::pthread_self()) {
       ::syscall(SYS_tgkill, process_id_, thread_id_, KickSignal());
+    }
   }
   changed_.notify_all();
 }
