@@ -26,6 +26,8 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_function_snapshot(nullptr, "x"), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_record(nullptr, "x"), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_interrupt(nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_function_ready(nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_function_saved(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_end(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_metrics(nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_close(nullptr), MAYFLY_E_HANDLE);

@@ -65,7 +65,7 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   TRY(CheckOut(out));
   mayfly_boot_options given{};
   TRY(ReadOptions(options, &given));
-  Nets nets = TRY(ReadNets(given.nets, given.net_count));
+  Nets nets = TRY(ReadNets(given.nets, given.net_count, given.net_settings));
   std::vector<std::string> taps;
   taps.reserve(nets.configs.size());
   for (const NetConfig& net : nets.configs) taps.push_back(net.tap);
@@ -92,7 +92,8 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   Library& library = image.library();
   parts.machine = TRY(FunctionMachine::Boot(
       std::move(config), LogCallbackOf(&library, {given.log, given.user}), &library));
-  TRY(parts.machine->Load());
+  parts.ready = given.start_only == 0;
+  if (parts.ready) TRY(parts.machine->Load());
   return Publish(library, std::make_unique<Function>(&library, std::move(parts)), out);
 }
 
@@ -143,6 +144,17 @@ int mayfly_image_close(mayfly_image* image) { return CloseHandle<Image>(image); 
 int mayfly_function_boot(mayfly_image* image, const struct mayfly_boot_options* options,
                          mayfly_function** out) {
   return Enter<Image>(image, [&](const Image& self) { return Boot(self, options, out); });
+}
+
+int mayfly_function_ready(mayfly_function* function) {
+  return Enter<Function>(function, [](Function& self) -> Status {
+    const Function::Turn turn = TRY(self.TakeTurn());
+    return self.GetReady();
+  });
+}
+
+int mayfly_function_saved(mayfly_function* function, struct mayfly_saved* saved) {
+  return Enter<Function>(function, [&](const Function& self) { return self.Saved(saved); });
 }
 
 int mayfly_function_snapshot(mayfly_function* function, const char* path) {

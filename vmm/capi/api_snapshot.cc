@@ -88,7 +88,7 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   std::shared_ptr<ZygoteProcess> zygote;
   if (given.zygote != nullptr) zygote = TRY(FindZygote(given, opened));
   if (given.pool != nullptr) clone.shell = TRY(TakeShell(given.pool, opened, clone.way));
-  Nets nets = TRY(ReadNets(given.nets, given.net_count));
+  Nets nets = TRY(ReadNets(given.nets, given.net_count, given.net_settings));
   clone.nets = std::move(nets.configs);
   clone.addresses = std::move(nets.addresses);
 

@@ -77,6 +77,7 @@ std::expected<InvocationRequest, Failure> Function::Prepare(size_t event_size,
                                                     event_size, control::kMaxEvent));
   }
   if (finished_.load()) return FailWith(MAYFLY_E_STATE, "the function takes no more events");
+  if (!ready_.load()) return FailWith(MAYFLY_E_STATE, "the function is not ready yet");
   // An event would be refused, and the function not be there any more for its snapshot.
   if (parts_.machine && parts_.machine->awaits_restore()) {
     return FailWith(MAYFLY_E_STATE, "the handler takes events only after its snapshot");
@@ -94,12 +95,14 @@ std::expected<InvocationRequest, Failure> Function::Prepare(size_t event_size,
   return request;
 }
 
+Status Function::FailureOf(const Error& error) {
+  finished_ = true;
+  if (interrupted_.load()) return FailWith(MAYFLY_E_CANCELLED, "interrupted");
+  return std::unexpected(Failure(error));
+}
+
 Outcome Function::OutcomeOf(Result<InvocationResult> result) {
-  if (!result) {
-    finished_ = true;
-    if (interrupted_.load()) return {FailWith(MAYFLY_E_CANCELLED, "interrupted")};
-    return {std::unexpected(Failure(result.error()))};
-  }
+  if (!result) return {FailureOf(result.error())};
   mayfly_invocation last{};
   last.total_us = static_cast<uint64_t>(
       std::chrono::duration_cast<std::chrono::microseconds>(result->total).count());
@@ -133,15 +136,37 @@ Outcome Function::Invoke(std::span<const uint8_t> event, const InvocationRequest
   return outcome;
 }
 
+Status Function::GetReady() {
+  if (ready_.load()) return 0;
+  if (interrupted_.load()) return FailWith(MAYFLY_E_CANCELLED, "interrupted");
+  if (finished_.load()) return FailWith(MAYFLY_E_STATE, "the function did not start");
+  const Result<void> loaded = parts_.machine->Load();
+  if (!loaded) return FailureOf(loaded.error());
+  ready_ = true;
+  return 0;
+}
+
 Status Function::Snapshot(const std::string& path) {
+  if (!ready_.load()) return FailWith(MAYFLY_E_STATE, "the function is not ready yet");
   if (!parts_.manifest || finished_.exchange(true)) {
     return FailWith(MAYFLY_E_STATE, "only once, after a boot with `snapshot`");
   }
   const auto saved =
       parts_.machine->SaveSnapshot(path, std::move(*parts_.manifest), library().stamps());
-  if (saved) return 0;
-  if (interrupted_.load()) return FailWith(MAYFLY_E_CANCELLED, "interrupted");
-  return std::unexpected(Failure(saved.error()));
+  if (!saved) return FailureOf(saved.error());
+  mayfly_saved told{};
+  told.pause_us = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(saved->pause).count());
+  told.data_bytes = saved->data_bytes;
+  MutexLock lock(mutex_);
+  saved_ = told;
+  return 0;
+}
+
+Status Function::Saved(mayfly_saved* out) const {
+  MutexLock lock(mutex_);
+  if (!saved_) return FailWith(MAYFLY_E_STATE, "there was no snapshot yet");
+  return WriteInfo(*saved_, out);
 }
 
 Status Function::Record(const std::string& path) const {

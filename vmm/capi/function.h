@@ -49,12 +49,14 @@ class Function final : public ApiObject {
     uint32_t timeout_ms = 0;
     UniqueFd console{};                  // What the machine's console writes to.
     std::optional<Manifest> manifest{};  // If it is there to be snapshotted.
+    bool ready = true;                   // Nothing is left for GetReady() to wait for.
     // One of them: in this process, or in another one's jail. Last: they use the console.
     std::unique_ptr<FunctionMachine> machine{};
     std::unique_ptr<JailedFunction> jailed{};
   };
 
-  Function(Library* library, Parts parts) : ApiObject(library), parts_(std::move(parts)) {}
+  Function(Library* library, Parts parts)
+      : ApiObject(library), parts_(std::move(parts)), ready_(parts_.ready) {}
 
   // What only one call at a time has; kBusy to the others.
   class Turn {
@@ -77,11 +79,14 @@ class Function final : public ApiObject {
                                                     const mayfly_invoke_options* options);
   // Runs it, in a turn, and hands the answer to the callback, if there is one.
   Outcome Invoke(std::span<const uint8_t> event, const InvocationRequest& request);
+  // In a turn: waits for the handler.
+  Status GetReady();
   // In a turn, once.
   Status Snapshot(const std::string& path);
   Status Record(const std::string& path) const;
 
   [[nodiscard]] std::vector<uint8_t> answer() const;
+  [[nodiscard]] Status Saved(mayfly_saved* out) const;
   [[nodiscard]] Status LastInvocation(mayfly_invocation* out) const;
   [[nodiscard]] std::optional<MachineEnd> end() const;
   // Nothing of a jailed one.
@@ -91,16 +96,20 @@ class Function final : public ApiObject {
 
  private:
   Outcome OutcomeOf(Result<InvocationResult> result);
+  // For what failed: why, or that it was interrupted.
+  Status FailureOf(const Error& error);
 
   Parts parts_;
   std::atomic_flag busy_;
   std::atomic<bool> interrupted_{false};
   std::atomic<bool> finished_{false};  // Takes no more events.
+  std::atomic<bool> ready_;
   std::atomic<uint64_t> count_{0};
 
   mutable Mutex mutex_;
   std::vector<uint8_t> answer_ GUARDED_BY(mutex_);
   std::optional<mayfly_invocation> last_ GUARDED_BY(mutex_);
+  std::optional<mayfly_saved> saved_ GUARDED_BY(mutex_);
 };
 
 // An image behind a handle.

@@ -29,26 +29,62 @@ Result<InterfaceAddress> ReadAddress(const mayfly_net& net) {
   return address;
 }
 
-Result<void> ReadNet(const mayfly_net& net, Nets* to) {
+RateLimit LimitOf(const mayfly_rate& rate) {
+  return {rate.per_second, rate.burst, rate.one_time_burst};
+}
+
+Result<void> ReadNet(const mayfly_net& net, const mayfly_net_settings& settings, Nets* to) {
+  constexpr uint32_t kLeastMtu = 68;
+  constexpr uint32_t kMostMtu = UINT16_MAX;
   NetConfig config;
-  config.tap = TRY(ReadPath(net.tap, "tap"));
+  if (settings.fd > 0) config.fd = TRY(DuplicateOrNone(settings.fd));
+  config.tap = TRY(ReadText(net.tap, "tap"));
+  if (config.tap.empty() && !config.fd.valid()) {
+    return Fail(ErrorCode::kInvalidArgument, "tap: a name or a descriptor is needed");
+  }
+  if (config.tap.empty()) config.tap = fmt::format("fd {}", settings.fd);
   const std::string mac = TRY(ReadText(net.mac, "mac"));
   if (!mac.empty()) config.mac = TRY(WithContext(ParseMac(mac), "mac"));
+  if (settings.mtu != 0 && (settings.mtu < kLeastMtu || settings.mtu > kMostMtu)) {
+    return Fail(ErrorCode::kInvalidArgument, fmt::format("mtu: {}, but {} to {} are possible",
+                                                         settings.mtu, kLeastMtu, kMostMtu));
+  }
+  config.mtu = static_cast<uint16_t>(settings.mtu);
+  config.link_up = settings.link_down == 0;
+  config.filter_source = settings.filter_source != 0;
+  config.receive_limits = {LimitOf(settings.receive_bytes), LimitOf(settings.receive_frames)};
+  config.transmit_limits = {LimitOf(settings.transmit_bytes), LimitOf(settings.transmit_frames)};
   to->addresses.push_back(TRY(ReadAddress(net)));
   to->configs.push_back(std::move(config));
   return {};
 }
 
+// All begin with the same size, which is how far apart they are.
+std::expected<mayfly_net_settings, Failure> SettingsAt(const mayfly_net_settings* settings,
+                                                       size_t index) {
+  mayfly_net_settings read{};
+  if (settings == nullptr) return read;
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(settings);
+  TRY(ReadOptions(reinterpret_cast<const mayfly_net_settings*>(bytes + index * settings->size),
+                  &read));
+  return read;
+}
+
 }  // namespace
 
-Result<Nets> ReadNets(const mayfly_net* nets, size_t count) {
+std::expected<Nets, Failure> ReadNets(const mayfly_net* nets, size_t count,
+                                      const mayfly_net_settings* settings) {
   Nets read;
   if (count > Nets::kMost || (nets == nullptr && count > 0)) {
-    return Fail(ErrorCode::kInvalidArgument,
-                fmt::format("nets: expected an array of at most {}", Nets::kMost));
+    return FailWith(MAYFLY_E_INVALID,
+                    fmt::format("nets: expected an array of at most {}", Nets::kMost));
+  }
+  if (count == 0 && settings != nullptr) {
+    return FailWith(MAYFLY_E_INVALID, "net_settings: there are no nets");
   }
   for (size_t i = 0; i < count; ++i) {
-    TRY(WithContext(ReadNet(nets[i], &read), fmt::format("nets[{}]", i)));
+    const mayfly_net_settings more = TRY(SettingsAt(settings, i));
+    TRY(WithContext(ReadNet(nets[i], more, &read), fmt::format("nets[{}]", i)));
   }
   return read;
 }

@@ -3,6 +3,7 @@
 #include <span>
 #include <vector>
 
+#include "vmm/capi/status.h"
 #include "vmm/config/interface_address.h"
 #include "vmm/include/mayfly.h"
 #include "vmm/machine/machine_config.h"
@@ -18,7 +19,8 @@ struct Nets {
   std::vector<InterfaceAddress> addresses;
 };
 
-// kInvalidArgument names the device and the member.
-Result<Nets> ReadNets(const mayfly_net* nets, size_t count);
+// `settings` is null, or an array as long. Errors name the device and the member.
+std::expected<Nets, Failure> ReadNets(const mayfly_net* nets, size_t count,
+                                      const mayfly_net_settings* settings = nullptr);
 
 }  // namespace mayfly::capi

@@ -112,7 +112,7 @@ Result<GuestPrograms> FindGuestPrograms(const std::string& directory) {
     places = {here + "/../guest", here + "/../libexec/mayfly"};
   }
   for (const std::string& place : places) {
-    if (HasPrograms(place)) return GuestPrograms{place + "/init", place + "/handler"};
+    if (HasPrograms(place)) return GuestPrograms{place, place + "/init", place + "/handler"};
   }
   return Fail(ErrorCode::kNotFound,
               fmt::format("guest programs: no init and handler in {} (scripts/build makes them)",
@@ -155,8 +155,8 @@ Result<RunOptions> PrepareRun(const RunArguments& arguments) {
 
   options.jail = TRY(PrepareJail(arguments.jail));
   options.invoke.event = TRY(ReadEvent(arguments.event));
-  const std::string kernel = arguments.kernel.empty() ? TRY(FindDefaultKernel()) : arguments.kernel;
-  options.kernel = TRY(ResolveKernel(kernel));
+  options.kernel_path = arguments.kernel.empty() ? TRY(FindDefaultKernel()) : arguments.kernel;
+  options.kernel = TRY(ResolveKernel(options.kernel_path));
   options.guest = TRY(FindGuestPrograms(arguments.guest_directory));
   return options;
 }

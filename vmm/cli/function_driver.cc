@@ -13,7 +13,14 @@
 namespace mayfly {
 namespace {
 
-// A line of the handler's on standard error, as it comes: "[1] stdout: text".
+int ReportHandlerError(const HandlerError& error) {
+  const bool timed_out = error.type == "Function.Timeout";
+  return ReportError(Error(timed_out ? ErrorCode::kTimeout : ErrorCode::kHandler,
+                           fmt::format("{}: {}", error.type, error.message)));
+}
+
+}  // namespace
+
 void PrintLog(const LogChunk& chunk) {
   std::string_view text = chunk.text;
   while (!text.empty()) {
@@ -24,14 +31,6 @@ void PrintLog(const LogChunk& chunk) {
     text.remove_prefix(std::min(length + 1, text.size()));
   }
 }
-
-int ReportHandlerError(const HandlerError& error) {
-  const bool timed_out = error.type == "Function.Timeout";
-  return ReportError(Error(timed_out ? ErrorCode::kTimeout : ErrorCode::kHandler,
-                           fmt::format("{}: {}", error.type, error.message)));
-}
-
-}  // namespace
 
 int ReportMachineFailure(const Error& error, const FunctionMachine& machine) {
   const int status = ReportError(error);

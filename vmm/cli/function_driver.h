@@ -34,6 +34,9 @@ class FunctionDriver {
   std::vector<InvocationReport::LogEntry> log_of_invocation_;
 };
 
+// Writes a line of the handler's to standard error, as it comes: "[1] stdout: text".
+void PrintLog(const LogChunk& chunk);
+
 // Reports an error of the machine's, and returns the exit status for it: if it was the machine that
 // ended, its reason says more than the silence that followed.
 int ReportMachineFailure(const Error& error, const FunctionMachine& machine);

@@ -16,6 +16,7 @@ namespace mayfly {
 
 // The files that mayfly puts into a function's initrd.
 struct GuestPrograms {
+  std::string directory;
   std::string init;
   std::string handler;
 };
@@ -40,6 +41,7 @@ struct RunOptions {
   std::optional<uint32_t> timeout_ms;
   std::vector<NetOptions> nets;
   JailRequest jail;
+  std::string kernel_path;  // As it was named, or found.
   KernelBundle kernel;
   GuestPrograms guest;
 };

@@ -1,70 +1,230 @@
 #include "vmm/cli/run_snapshot.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
 
 #include "base/log.h"
+#include "base/mutex.h"
+#include "vmm/cli/api_handle.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/output.h"
-#include "vmm/cli/run_function.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/snapshot_reports.h"
-#include "vmm/function/image.h"
-#include "vmm/machine/function_manifest.h"
 
 namespace mayfly {
 namespace {
 
-Result<Manifest> ManifestOf(const SnapshotOptions& options, const FunctionImage& image) {
-  std::vector<std::string> taps;
-  taps.reserve(options.run.nets.size());
-  for (const NetOptions& net : options.run.nets) taps.push_back(net.tap);
-  return ManifestOfFunction(image, taps);
+mayfly_rate RateOf(const RateLimit& limit) {
+  return {limit.per_second, limit.burst, limit.one_time_burst};
 }
 
+// The network devices as the C API wants them. Stays where it is: it points into itself.
+class ApiNets {
+ public:
+  explicit ApiNets(const std::vector<NetOptions>& nets) {
+    texts_.reserve(nets.size());
+    for (const NetOptions& net : nets) Add(net);
+  }
+  ApiNets(const ApiNets&) = delete;
+  ApiNets& operator=(const ApiNets&) = delete;
+
+  [[nodiscard]] const std::vector<mayfly_net>& nets() const { return nets_; }
+  [[nodiscard]] const std::vector<mayfly_net_settings>& settings() const { return settings_; }
+
+ private:
+  struct Texts {
+    std::string mac;
+    std::string address;
+    std::string gateway;
+    std::string dns;
+  };
+
+  static const char* OrNull(const std::string& text) {
+    return text.empty() ? nullptr : text.c_str();
+  }
+
+  void Add(const NetOptions& net) {
+    const InterfaceAddress& address = net.address;
+    Texts& texts = texts_.emplace_back();
+    if (net.mac) texts.mac = fmt::format("{:02x}", fmt::join(*net.mac, ":"));
+    if (!address.address.empty()) {
+      texts.address = fmt::format("{}/{}", address.address, address.prefix);
+    }
+    texts.gateway = address.gateway;
+    texts.dns = fmt::format("{}", fmt::join(address.dns, ","));
+    nets_.push_back({OrNull(net.tap), OrNull(texts.mac), OrNull(texts.address),
+                     OrNull(texts.gateway), OrNull(texts.dns)});
+    mayfly_net_settings settings = MAYFLY_NET_SETTINGS_INIT;
+    settings.fd = net.fd.value_or(0);
+    settings.mtu = net.mtu;
+    settings.link_down = net.link_up ? 0 : 1;
+    settings.filter_source = net.source_filter ? 1 : 0;
+    settings.receive_bytes = RateOf(net.rx.bytes);
+    settings.receive_frames = RateOf(net.rx.operations);
+    settings.transmit_bytes = RateOf(net.tx.bytes);
+    settings.transmit_frames = RateOf(net.tx.operations);
+    settings_.push_back(settings);
+  }
+
+  std::vector<Texts> texts_;
+  std::vector<mayfly_net> nets_;
+  std::vector<mayfly_net_settings> settings_;
+};
+
+// A signal's way to a function that may not be there yet. Any thread.
+class FunctionInterrupter {
+ public:
+  void Bind(mayfly_function* function) {
+    MutexLock lock(mutex_);
+    function_ = function;
+    if (wanted_) mayfly_function_interrupt(function_);
+  }
+  void Interrupt() {
+    MutexLock lock(mutex_);
+    wanted_ = true;
+    if (function_ != nullptr) mayfly_function_interrupt(function_);
+  }
+
+ private:
+  Mutex mutex_;
+  mayfly_function* function_ GUARDED_BY(mutex_) = nullptr;
+  bool wanted_ GUARDED_BY(mutex_) = false;
+};
+
+// All through the C API.
 class SnapshotRun {
  public:
   explicit SnapshotRun(const SnapshotOptions& options) : options_(options) {}
 
   Result<int> Run() {
-    FunctionImage image = TRY(FunctionImage::Open(options_.run.image));
+    const std::string stamps = StampDirectory();
+    mayfly_options library = MAYFLY_OPTIONS_INIT;
+    library.log = [](void* user, int level, const char* line, size_t length) {
+      static_cast<StderrLog*>(user)->Write(static_cast<LogLevel>(level), {line, length});
+    };
+    library.user = &log_;
+    library.log_level = MAYFLY_LOG_WARNING;
+    library.verified_directory = stamps.c_str();
+    TRY(WithContext(CheckApi(mayfly_open(&library, library_.out()), nullptr), stamps));
+    TRY(CheckApi(mayfly_image_open(library_.get(), options_.run.image.c_str(), image_.out()),
+                 library_.get()));
     // A function that lives on for months is not made of a damaged file.
-    if (options_.run.verify) TRY(image.Verify());
-    Manifest manifest = TRY(ManifestOf(options_, image));
-    FunctionMachineConfig config = TRY(BootConfigOf(options_.run, image));
-    config.snapshot = true;
-    const std::string name = config.description.name;
-    const uint32_t timeout_ms = config.description.timeout_ms;
-    const VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
-    const auto machine = TRY(FunctionMachine::Boot(std::move(config), driver_.log(), &log_));
-    const auto signals = TRY(SignalWatcher::Create(
-        [&](int) { machine->Interrupt("interrupted by a signal"); }, SignalWatcher::Callback()));
-    const int status = Save(*machine, name, timeout_ms, std::move(manifest), stamps);
-    machine->Stop();
-    if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
+    if (options_.run.verify) TRY(CheckApi(mayfly_image_verify(image_.get()), image_.get()));
+
+    FunctionInterrupter interrupter;
+    const auto signals = TRY(SignalWatcher::Create([&](int) { interrupter.Interrupt(); }));
+    TRY(Boot());
+    interrupter.Bind(function_.get());
+    int status = WarmAndSave();
+    if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());
+    if (status == 0 && options_.json) return ReportSnapshotSaved();
     return status;
   }
 
  private:
-  int Save(FunctionMachine& machine, const std::string& name, uint32_t timeout_ms,
-           Manifest manifest, const VerifiedStamps& stamps) {
-    const Result<void> loaded = machine.Load();
-    if (!loaded) return ReportMachineFailure(loaded.error(), machine);
-    if (machine.awaits_restore() && options_.run.invoke.repeat > 0) {
-      log_.Write(LogLevel::kWarning,
-                 "--warm: left out, the handler takes no events before its snapshot");
-    } else {
-      const int warmed = driver_.InvokeAll(machine, name, timeout_ms);
-      if (warmed != 0) return warmed;
+  Result<void> Boot() {
+    const RunOptions& run = options_.run;
+    const ApiNets nets(run.nets);
+    mayfly_boot_options boot = MAYFLY_BOOT_OPTIONS_INIT;
+    boot.kernel = run.kernel_path.c_str();
+    boot.guest_directory = run.guest.directory.c_str();
+    boot.memory_bytes = uint64_t{run.memory_mib.value_or(0)} << 20;
+    boot.vcpus = run.vcpus.value_or(0);
+    boot.timeout_ms = run.timeout_ms.value_or(0);
+    boot.snapshot = 1;
+    boot.start_only = 1;
+    boot.console_fd = run.console ? STDERR_FILENO : 0;
+    boot.nets = nets.nets().data();
+    boot.net_count = nets.nets().size();
+    boot.net_settings = nets.nets().empty() ? nullptr : nets.settings().data();
+    // With JSON nobody asks for what it prints.
+    if (!options_.json) boot.log = PrintHandlerLog;
+    return CheckApi(mayfly_function_boot(image_.get(), &boot, function_.out()), image_.get());
+  }
+
+  static void PrintHandlerLog(void* /*user*/, uint64_t invocation, int stream, const char* text,
+                              size_t length) {
+    PrintLog({invocation, static_cast<control::LogStream>(stream), {text, length}});
+  }
+
+  int WarmAndSave() {
+    const Result<void> ready = CheckFunction(mayfly_function_ready(function_.get()));
+    if (!ready) return ReportFailure(ready.error());
+    const int warmed = Warm();
+    if (warmed != 0) return warmed;
+    const Result<void> saved =
+        CheckFunction(mayfly_function_snapshot(function_.get(), options_.directory.c_str()));
+    return saved ? 0 : ReportFailure(saved.error());
+  }
+
+  int Warm() {
+    const InvokeOptions& invoke = options_.run.invoke;
+    std::string answer;
+    mayfly_invoke_options options = MAYFLY_INVOKE_OPTIONS_INIT;
+    options.user = &answer;
+    options.answer = [](void* user, const void* bytes, size_t length) {
+      static_cast<std::string*>(user)->assign(static_cast<const char*>(bytes), length);
+    };
+    for (uint32_t i = 0; i < invoke.repeat; ++i) {
+      answer.clear();
+      const int status = mayfly_invoke(function_.get(), invoke.event.data(), invoke.event.size(),
+                                       &options, nullptr, nullptr);
+      if (status == MAYFLY_E_STATE) {
+        log_.Write(LogLevel::kWarning,
+                   "--warm: left out, the handler takes no events before its snapshot");
+        return 0;
+      }
+      const Result<void> answered = CheckFunction(status);
+      if (!answered) return ReportFailure(answered.error());
+      if (options_.json) continue;
+      const int printed = PrintText(answer);
+      if (printed != 0) return printed;
     }
-    const auto saved = machine.SaveSnapshot(options_.directory, std::move(manifest), &stamps);
-    if (!saved) return ReportMachineFailure(saved.error(), machine);
-    return options_.json ? ReportSaved(*saved) : 0;
+    return 0;
+  }
+
+  Result<void> CheckFunction(int status) const { return CheckApi(status, function_.get()); }
+
+  // If it was the machine that ended, its reason says more than the silence that followed.
+  [[nodiscard]] int ReportFailure(const Error& error) const {
+    const int status = ReportError(error);
+    mayfly_end end = MAYFLY_END_INIT;
+    if (error.code() != ErrorCode::kGuest || mayfly_function_end(function_.get(), &end) != 0) {
+      return status;
+    }
+    switch (end.reason) {
+      case MAYFLY_END_RESET:
+        return static_cast<int>(ExitCode::kGuestReset);
+      case MAYFLY_END_TRIPLE_FAULT:
+        return static_cast<int>(ExitCode::kTripleFault);
+      case MAYFLY_END_INTERNAL_ERROR:
+        return static_cast<int>(ExitCode::kKvmInternalError);
+      case MAYFLY_END_UNKNOWN_EXIT:
+        return static_cast<int>(ExitCode::kUnknownExit);
+      case MAYFLY_END_MEMORY_INTEGRITY:
+        return static_cast<int>(ExitCode::kMemoryIntegrity);
+      case MAYFLY_END_HOST_ERROR:
+        return static_cast<int>(ExitCode::kHost);
+      default:
+        return static_cast<int>(ExitCode::kGuestBroke);
+    }
+  }
+
+  [[nodiscard]] Result<int> ReportSnapshotSaved() const {
+    mayfly_saved saved = MAYFLY_SAVED_INIT;
+    TRY(CheckFunction(mayfly_function_saved(function_.get(), &saved)));
+    return ReportSaved({std::chrono::microseconds(saved.pause_us), saved.data_bytes});
   }
 
   const SnapshotOptions& options_;
   StderrLog log_{LogLevel::kWarning};
-  FunctionDriver driver_{options_.run.invoke};
+  ApiInstance library_;  // Closed last.
+  ApiImage image_;
+  ApiFunction function_;
 };
 
 }  // namespace

@@ -43,7 +43,7 @@ extern "C" {
 /* ---------------------------------------------------------------- versions, features, errors */
 
 /* Grows when something is added to this header; what was there stays as it was. */
-#define MAYFLY_API_VERSION 2
+#define MAYFLY_API_VERSION 3
 
 enum {
   MAYFLY_OK = 0,
@@ -170,6 +170,29 @@ struct mayfly_net {
   const char *dns;     /* Up to 3 addresses with commas between them; null: none. */
 };
 
+/* How much may pass of something: so much a second (0: any amount), after a pause so much at once (0:
+ * as in a tenth of a second), and so much more at the beginning. */
+struct mayfly_rate {
+  uint64_t per_second;
+  uint64_t burst;
+  uint64_t one_time_burst;
+};
+
+/* What else a network device of a function may be, where it is not as by default. */
+struct mayfly_net_settings {
+  size_t size;
+  int fd;            /* The tap, open already, which is duplicated; 0: `tap` is opened. */
+  uint32_t mtu;      /* What the guest is told, 68 to 65535; 0: nothing. */
+  int link_down;     /* 1: its cable is out at first. */
+  int filter_source; /* 1: it sends only frames from its own address. */
+  struct mayfly_rate receive_bytes; /* Into the guest. */
+  struct mayfly_rate receive_frames;
+  struct mayfly_rate transmit_bytes;
+  struct mayfly_rate transmit_frames;
+};
+#define MAYFLY_NET_SETTINGS_INIT \
+  {sizeof(struct mayfly_net_settings), 0, 0, 0, 0, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}, {0, 0, 0}}
+
 struct mayfly_boot_options {
   size_t size;
   const char *kernel; /* A kernel or a bundle directory; null: $MAYFLY_KERNEL, the cache's. */
@@ -183,9 +206,12 @@ struct mayfly_boot_options {
   size_t net_count; /* At most 8. */
   mayfly_handler_log *log;
   void *user;
+  const struct mayfly_net_settings *net_settings; /* An array as long as `nets`; null: none. */
+  int start_only; /* 1: the boot returns as soon as the guest runs. */
+  int reserved;
 };
 #define MAYFLY_BOOT_OPTIONS_INIT \
-  {sizeof(struct mayfly_boot_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(struct mayfly_boot_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Boots a machine with the function in it, and returns when its handler is ready for events: a
  * second or so. MAYFLY_E_HANDLER if it does not start. */
@@ -193,13 +219,27 @@ MAYFLY_EXPORT int mayfly_function_boot(mayfly_image *image,
                                        const struct mayfly_boot_options *options,
                                        mayfly_function **out);
 
+/* After a boot with `start_only`, which can so be interrupted: waits until the handler is ready, with
+ * the errors of a boot. Until then the function takes no events, and cannot be saved:
+ * MAYFLY_E_STATE. 0 at once if it is ready. One at a time. */
+MAYFLY_EXPORT int mayfly_function_ready(mayfly_function *function);
+
 /* Writes a snapshot into the new directory `path`, whole or not at all. Only after a boot with
  * `snapshot`, and after whatever invocations are to warm the function; afterwards it is only to be
  * closed. One at a time. */
 MAYFLY_EXPORT int mayfly_function_snapshot(mayfly_function *function, const char *path);
 
-/* Ends what waits in mayfly_invoke() or mayfly_function_snapshot(), with MAYFLY_E_CANCELLED; from
- * then on the function is only to be closed. In callbacks. */
+/* How the snapshot went. MAYFLY_E_STATE before there is one. */
+struct mayfly_saved {
+  size_t size;
+  uint64_t pause_us;   /* How long a machine that goes on has to stand still. */
+  uint64_t data_bytes; /* What was written of its memory. */
+};
+#define MAYFLY_SAVED_INIT {sizeof(struct mayfly_saved), 0, 0}
+MAYFLY_EXPORT int mayfly_function_saved(mayfly_function *function, struct mayfly_saved *saved);
+
+/* Ends what waits in mayfly_function_ready(), mayfly_invoke() or mayfly_function_snapshot(), with
+ * MAYFLY_E_CANCELLED; from then on the function is only to be closed. In callbacks. */
 MAYFLY_EXPORT int mayfly_function_interrupt(mayfly_function *function);
 
 /* Why the machine ended: as mayfly_machine_end(). */
@@ -284,9 +324,10 @@ struct mayfly_restore_options {
    * makes secrets the same, "entropy=" and 128 of them. At most 64. */
   const char *const *overrides;
   size_t override_count;
+  const struct mayfly_net_settings *net_settings; /* As at boot. */
 };
 #define MAYFLY_RESTORE_OPTIONS_INIT \
-  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* A new clone, which runs when this returns and is ready for mayfly_invoke(). It has fresh entropy,
  * the host's clock and an identity of its own. */

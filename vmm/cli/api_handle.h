@@ -1,0 +1,37 @@
+#pragma once
+
+#include <utility>
+
+#include "base/result.h"
+#include "vmm/include/mayfly.h"
+
+namespace mayfly {
+
+// A handle of the C API, closed by its destructor.
+template <class T, int (*Close)(T*)>
+class ApiHandle {
+ public:
+  ApiHandle() = default;
+  ApiHandle(const ApiHandle&) = delete;
+  ApiHandle& operator=(const ApiHandle&) = delete;
+  ~ApiHandle() {
+    if (handle_ != nullptr) Close(handle_);
+  }
+
+  // For the function that makes it.
+  T** out() { return &handle_; }
+  [[nodiscard]] T* get() const { return handle_; }
+
+ private:
+  T* handle_ = nullptr;
+};
+
+using ApiInstance = ApiHandle<mayfly_instance, mayfly_close>;
+using ApiImage = ApiHandle<mayfly_image, mayfly_image_close>;
+using ApiFunction = ApiHandle<mayfly_function, mayfly_function_close>;
+
+// What a function of the C API has returned, as an error of ours: `handle` is what it was called
+// on.
+Result<void> CheckApi(int status, const void* handle);
+
+}  // namespace mayfly
