@@ -29,11 +29,10 @@ std::string CloneSource::memory_path() const {
 
 Result<std::unique_ptr<Machine>> CloneSource::Clone(std::unique_ptr<Shell> shell,
                                                     GuestMarks* marks) const {
-  return Clone(std::move(shell), [marks](uint32_t mark) { marks->Note(mark); }, {});
+  return Clone(std::move(shell), [marks](const Machine&, uint32_t mark) { marks->Note(mark); }, {});
 }
 
-Result<std::unique_ptr<Machine>> CloneSource::Clone(std::unique_ptr<Shell> shell,
-                                                    std::function<void(uint32_t)> on_mark,
+Result<std::unique_ptr<Machine>> CloneSource::Clone(std::unique_ptr<Shell> shell, OnMark on_mark,
                                                     const std::function<void()>& begin) const {
   std::unique_ptr<Machine> machine;
   MachineBuilder builder(MachineConfig{}, nullptr);
@@ -45,7 +44,9 @@ Result<std::unique_ptr<Machine>> CloneSource::Clone(std::unique_ptr<Shell> shell
     memory.memory = TRY(GuestMemory::MapPrivate(state_.memory_bytes, memory_fd()));
     machine = TRY(std::move(builder).Restore(state_, std::move(memory)));
   }
-  machine->OnMark(std::move(on_mark));
+  machine->OnMark([self = machine.get(), on_mark = std::move(on_mark)](uint32_t mark) {
+    on_mark(*self, mark);
+  });
   machine->OnDoorbell([] {});
   const RestorePage life = TRY(NewLife());
   TRY(machine->SetRestorePage(life));

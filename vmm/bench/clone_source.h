@@ -31,10 +31,10 @@ class CloneSource {
 
   // A clone that runs, in a shell or from scratch; its marks go to `marks`.
   Result<std::unique_ptr<Machine>> Clone(std::unique_ptr<Shell> shell, GuestMarks* marks) const;
-  // The same; `begin`, if it is not empty, is called when all threads are there and before the
-  // guest runs.
-  Result<std::unique_ptr<Machine>> Clone(std::unique_ptr<Shell> shell,
-                                         std::function<void(uint32_t)> on_mark,
+  // The same with a callback for the marks, on the vCPU's thread; `begin`, if it is not empty, is
+  // called when all threads are there and before the guest runs.
+  using OnMark = std::function<void(const Machine& machine, uint32_t mark)>;
+  Result<std::unique_ptr<Machine>> Clone(std::unique_ptr<Shell> shell, OnMark on_mark,
                                          const std::function<void()>& begin) const;
 
  private:

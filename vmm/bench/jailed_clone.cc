@@ -34,7 +34,7 @@ class BenchClone final : public CloneBody {
   }
 
   Result<void> Run(int host, Packet /*request*/) override {
-    const auto on_mark = [host](uint32_t mark) {
+    const auto on_mark = [host](const Machine&, uint32_t mark) {
       const auto now = static_cast<uint64_t>(Clock::now().time_since_epoch().count());
       IgnoreFailure(WritePacket(host, {PacketKind::kMark, 0, {mark, now}}));
     };

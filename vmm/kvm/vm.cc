@@ -36,7 +36,10 @@ Result<Vcpu> Vm::CreateVcpu(uint32_t id) const {
   if (!vcpu.valid()) return FailErrno(fmt::format("KVM_CREATE_VCPU {}", id));
   Mapping run = TRY(WithContext(
       Mapping::File(vcpu.get(), 0, run_size_, PROT_READ | PROT_WRITE, MAP_SHARED), "kvm_run"));
-  const int tsc_khz = ::ioctl(vcpu.get(), KVM_GET_TSC_KHZ, 0);
+  // The machine's is what its vCPUs begin with, and costs a tenth of asking one of them. It came with
+  // Linux 5.16.
+  int tsc_khz = ::ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
+  if (tsc_khz < 0) tsc_khz = ::ioctl(vcpu.get(), KVM_GET_TSC_KHZ, 0);
   if (tsc_khz < 0) return FailErrno("KVM_GET_TSC_KHZ");
   return Vcpu(id, static_cast<uint32_t>(tsc_khz), std::move(vcpu), std::move(run));
 }

@@ -67,6 +67,11 @@ void Machine::Pause() {
   for (const auto& transport : parts_.transports) transport->Pause();
 }
 
+void Machine::RequestPause() const {
+  const auto kick = parts_.hooks.filtered() ? VcpuThread::Kick::kNo : VcpuThread::Kick::kYes;
+  for (const auto& vcpu : parts_.threads->vcpus()) vcpu->RequestPause(kick);
+}
+
 Result<MachineState> Machine::Save() const {
   MachineState state;
   state.memory_bytes = parts_.memory->size();
@@ -91,8 +96,7 @@ Result<MachineState> Machine::Save() const {
 
 void Machine::OnDoorbell(std::function<void()> rung) {
   parts_.doorbell->OnRung([this, rung = std::move(rung)] {
-    const auto kick = parts_.hooks.filtered() ? VcpuThread::Kick::kNo : VcpuThread::Kick::kYes;
-    for (const auto& vcpu : parts_.threads->vcpus()) vcpu->RequestPause(kick);
+    RequestPause();
     rung();
   });
   parts_.doorbell->OnDiscard([this](uint32_t page, uint32_t count) {

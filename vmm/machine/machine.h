@@ -92,6 +92,8 @@ class Machine {
   void Resume();
   // Returns when no vCPU is in the guest any more and no device has requests in flight.
   void Pause();
+  // Has every vCPU leave the guest soon, without waiting for it: for callbacks on their threads.
+  void RequestPause() const;
   // All of the machine but its memory, as it is while it is paused.
   Result<MachineState> Save() const;
   // Its memory; while the machine is paused, nobody else changes it.

@@ -159,8 +159,11 @@ Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
   return {};
 }
 
-// It is also what brings the page into memory while its lack is still an error of the restore.
+// It is also what brings the page into memory while its lack is still an error of the restore: as for
+// writing, because to copy it after it was read would interrupt the other processors, which might
+// have its address translated.
 Result<void> MachineBuilder::CheckRestorePage() const {
+  parts_.memory->Populate(layout::kRestorePage, GuestMemory::kPageSize, true);
   RestorePage page{};
   if (!parts_.memory->ReadValue(layout::kRestorePage, &page) || page.magic != RestorePage::kMagic) {
     return Fail(ErrorCode::kCorrupt, "memory: it has no restore page");
