@@ -65,10 +65,13 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   TRY(CheckOut(out));
   mayfly_boot_options given{};
   TRY(ReadOptions(options, &given));
+  if (given.reserved != 0) return FailWith(MAYFLY_E_UNSUPPORTED, "boot options: reserved");
   Nets nets = TRY(ReadNets(given.nets, given.net_count, given.net_settings));
   std::vector<std::string> taps;
   taps.reserve(nets.configs.size());
-  for (const NetConfig& net : nets.configs) taps.push_back(net.tap);
+  // One that was inherited has no name that would mean anything later.
+  for (const NetConfig& net : nets.configs)
+    taps.push_back(net.fd.valid() ? std::string() : net.tap);
   std::string path = TRY(ReadText(given.kernel, "kernel"));
   if (path.empty()) path = TRY(FindDefaultKernel());
   const KernelBundle kernel = TRY(ResolveKernel(path));

@@ -103,6 +103,7 @@ int mayfly_machine_add_net(mayfly_machine* machine, const struct mayfly_net* net
     return self.Configure([&](MachineConfig& config) -> Status {
       if (net == nullptr) return FailWith(MAYFLY_E_INVALID, "a null pointer for the net");
       if (config.nets.size() >= Nets::kMost) return FailWith(MAYFLY_E_TOO_LARGE, "too many nets");
+      TRY(ReadPath(net->tap, "tap"));
       Nets nets = TRY(ReadNets(net, 1));
       config.nets.push_back(std::move(nets.configs.front()));
       return 0;

@@ -89,6 +89,10 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   if (given.zygote != nullptr) zygote = TRY(FindZygote(given, opened));
   if (given.pool != nullptr) clone.shell = TRY(TakeShell(given.pool, opened, clone.way));
   Nets nets = TRY(ReadNets(given.nets, given.net_count, given.net_settings));
+  for (const NetConfig& net : nets.configs) {
+    if (net.mtu == 0 && net.link_up) continue;
+    return FailWith(MAYFLY_E_INVALID, "net_settings: mtu and link_down are as they were saved");
+  }
   clone.nets = std::move(nets.configs);
   clone.addresses = std::move(nets.addresses);
 

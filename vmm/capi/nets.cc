@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "devices/virtio/net/net_state.h"
 #include "vmm/capi/arguments.h"
 #include "vmm/config/mac_address.h"
 
@@ -33,11 +34,16 @@ RateLimit LimitOf(const mayfly_rate& rate) {
   return {rate.per_second, rate.burst, rate.one_time_burst};
 }
 
+Result<UniqueFd> Duplicate(int fd) {
+  if (fd < 0) return Fail(ErrorCode::kInvalidArgument, "negative");
+  return DuplicateOrNone(fd);
+}
+
 Result<void> ReadNet(const mayfly_net& net, const mayfly_net_settings& settings, Nets* to) {
-  constexpr uint32_t kLeastMtu = 68;
+  constexpr uint32_t kLeastMtu = NetState::kLeastMtu;
   constexpr uint32_t kMostMtu = UINT16_MAX;
   NetConfig config;
-  if (settings.fd > 0) config.fd = TRY(DuplicateOrNone(settings.fd));
+  if (settings.fd != 0) config.fd = TRY(WithContext(Duplicate(settings.fd), "fd"));
   config.tap = TRY(ReadText(net.tap, "tap"));
   if (config.tap.empty() && !config.fd.valid()) {
     return Fail(ErrorCode::kInvalidArgument, "tap: a name or a descriptor is needed");
@@ -65,8 +71,16 @@ std::expected<mayfly_net_settings, Failure> SettingsAt(const mayfly_net_settings
   mayfly_net_settings read{};
   if (settings == nullptr) return read;
   const auto* const bytes = reinterpret_cast<const unsigned char*>(settings);
-  TRY(ReadOptions(reinterpret_cast<const mayfly_net_settings*>(bytes + index * settings->size),
-                  &read));
+  const auto* const given =
+      reinterpret_cast<const mayfly_net_settings*>(bytes + index * settings->size);
+  Check copied = ReadOptions(given, &read);
+  if (copied && read.size != settings->size) {
+    copied = FailWith(MAYFLY_E_INVALID, "another size than the first one has");
+  }
+  if (!copied) {
+    return FailWith(copied.error().code,
+                    fmt::format("net_settings[{}]: {}", index, copied.error().text));
+  }
   return read;
 }
 

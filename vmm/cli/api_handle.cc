@@ -1,7 +1,7 @@
 #include "vmm/cli/api_handle.h"
 
-#include <array>
 #include <string>
+#include <utility>
 
 namespace mayfly {
 namespace {
@@ -37,10 +37,33 @@ ErrorCode CodeOfApi(int status) {
 
 Result<void> CheckApi(int status, const void* handle) {
   if (status >= 0) return {};
-  constexpr size_t kMostText = 4096;
-  std::array<char, kMostText> text{};
-  const bool told = mayfly_error(handle, text.data(), text.size()) > 0;
-  return Fail(CodeOfApi(status), told ? text.data() : mayfly_strerror(status));
+  const int length = mayfly_error(handle, nullptr, 0);
+  if (length <= 0) return Fail(CodeOfApi(status), mayfly_strerror(status));
+  std::string text(static_cast<size_t>(length) + 1, '\0');
+  mayfly_error(handle, text.data(), text.size());
+  text.pop_back();
+  return Fail(CodeOfApi(status), std::move(text));
+}
+
+EndReason EndReasonOf(int reason) {
+  switch (reason) {
+    case MAYFLY_END_POWER_OFF:
+      return EndReason::kPowerOff;
+    case MAYFLY_END_RESET:
+      return EndReason::kReset;
+    case MAYFLY_END_TRIPLE_FAULT:
+      return EndReason::kTripleFault;
+    case MAYFLY_END_INTERNAL_ERROR:
+      return EndReason::kInternalError;
+    case MAYFLY_END_UNKNOWN_EXIT:
+      return EndReason::kUnknownExit;
+    case MAYFLY_END_MEMORY_INTEGRITY:
+      return EndReason::kMemoryIntegrity;
+    case MAYFLY_END_STOPPED:
+      return EndReason::kStopped;
+    default:
+      return EndReason::kHostError;
+  }
 }
 
 }  // namespace mayfly

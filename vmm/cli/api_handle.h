@@ -4,6 +4,7 @@
 
 #include "base/result.h"
 #include "vmm/include/mayfly.h"
+#include "vmm/machine/machine_end.h"
 
 namespace mayfly {
 
@@ -33,5 +34,8 @@ using ApiFunction = ApiHandle<mayfly_function, mayfly_function_close>;
 // What a function of the C API has returned, as an error of ours: `handle` is what it was called
 // on.
 Result<void> CheckApi(int status, const void* handle);
+
+// One of MAYFLY_END_*.
+EndReason EndReasonOf(int reason);
 
 }  // namespace mayfly

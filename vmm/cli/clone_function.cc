@@ -10,6 +10,7 @@
 #include "vmm/cli/snapshot_reports.h"
 #include "vmm/function/image.h"
 #include "vmm/machine/function_manifest.h"
+#include "vmm/machine/machine_manifest.h"
 #include "vmm/machine/override_macs.h"
 
 namespace mayfly {
@@ -34,9 +35,7 @@ Result<FunctionCloneConfig> ConfigOf(const RestoreOptions& options, const Manife
     config.nets.push_back(NetConfigOf(net));
     config.addresses.push_back(net.address);
   }
-  if (options.nets.empty()) {
-    for (const Manifest::Net& net : manifest.nets) config.nets.emplace_back().tap = net.tap;
-  }
+  if (options.nets.empty()) config.nets = TRY(NetsOf(manifest));
   TRY(OverrideMacs(options.overrides, &config.nets));
   config.generation = options.overrides.generation;
   config.entropy = options.overrides.entropy;

@@ -48,6 +48,11 @@ ExitCode ExitCodeOf(EndReason reason) {
   return ExitCode::kHost;
 }
 
+ExitCode ExitCodeOfFunction(EndReason reason) {
+  const bool by_itself = reason == EndReason::kPowerOff || reason == EndReason::kStopped;
+  return by_itself ? ExitCode::kGuestBroke : ExitCodeOf(reason);
+}
+
 int ExitStatusOfSignal(int signal) { return 128 + signal; }
 
 }  // namespace mayfly

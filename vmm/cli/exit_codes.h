@@ -52,9 +52,11 @@ inline constexpr std::array kExitCodes{
 // arose: kNotFound is a file that the user named, a missing device is kHost.
 ExitCode ExitCodeOf(ErrorCode code);
 
-// For a machine that ran by itself (mayfly vm). A function's machine that ends while an answer is
-// due has a reason too: kPowerOff is then kGuestBroke.
+// For a machine that ran by itself (mayfly vm).
 ExitCode ExitCodeOf(EndReason reason);
+
+// For a function's machine that has ended while an answer was due.
+ExitCode ExitCodeOfFunction(EndReason reason);
 
 // For a command that a signal ended: 128 and its number, as shells have it.
 int ExitStatusOfSignal(int signal);

@@ -36,10 +36,7 @@ int ReportMachineFailure(const Error& error, const FunctionMachine& machine) {
   const int status = ReportError(error);
   if (error.code() != ErrorCode::kGuest) return status;
   const std::optional<MachineEnd> end = machine.end();
-  if (!end || end->reason == EndReason::kPowerOff || end->reason == EndReason::kStopped) {
-    return static_cast<int>(ExitCode::kGuestBroke);
-  }
-  return static_cast<int>(ExitCodeOf(end->reason));
+  return static_cast<int>(end ? ExitCodeOfFunction(end->reason) : ExitCode::kGuestBroke);
 }
 
 int FunctionDriver::InvokeAll(FunctionMachine& machine, const std::string& name,

@@ -1,7 +1,8 @@
 #pragma once
 
+#include <functional>
+
 #include "base/mutex.h"
-#include "vmm/machine/function_machine.h"
 
 namespace mayfly {
 
@@ -9,15 +10,17 @@ namespace mayfly {
 // before the machine's threads do. Any thread.
 class Interruption {
  public:
-  // `machine` is borrowed, and interrupted at once if Interrupt() was called before.
-  void Bind(FunctionMachine* machine);
+  static constexpr char kReason[] = "interrupted by a signal";
+
+  // `stop` ends what the machine is at. It is called by each Interrupt(), and at once if there was
+  // one before.
+  void Bind(std::function<void()> stop);
   void Interrupt();
+  [[nodiscard]] bool wanted() const;
 
  private:
-  static void Stop(FunctionMachine* machine) { machine->Interrupt("interrupted by a signal"); }
-
-  Mutex mutex_;
-  FunctionMachine* machine_ GUARDED_BY(mutex_) = nullptr;
+  mutable Mutex mutex_;
+  std::function<void()> stop_ GUARDED_BY(mutex_);
   bool wanted_ GUARDED_BY(mutex_) = false;
 };
 

@@ -97,7 +97,7 @@ class FunctionRun {
         confinement.lock_down()));
     const auto machine = TRY(FunctionMachine::Boot(std::move(config_), driver_.log(), &log_));
     metrics.Attach(&machine->metrics());
-    interruption.Bind(machine.get());
+    interruption.Bind([&machine] { machine->Interrupt(Interruption::kReason); });
 
     const Result<void> verified = verifier ? verifier->Wait() : Result<void>();
     int status = verified ? Invoke(*machine, name, timeout_ms) : ReportError(verified.error());

@@ -97,7 +97,7 @@ class RestoreRun {
         confinement.lock_down()));
     const auto machine = TRY(restore_->Start(driver_.log(), &log_));
     metrics.Attach(&machine->metrics());
-    interruption.Bind(machine.get());
+    interruption.Bind([&machine] { machine->Interrupt(Interruption::kReason); });
     driver_.report().SetRestored(machine->timings(), start_);
     int status = driver_.Finish(driver_.InvokeAll(*machine, restore_->name, restore_->timeout_ms));
     if (status == 0 && options_.record) status = Record(*machine, confinement);

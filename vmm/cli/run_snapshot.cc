@@ -1,16 +1,15 @@
 #include "vmm/cli/run_snapshot.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <string>
-#include <vector>
 
 #include "base/log.h"
-#include "base/mutex.h"
 #include "vmm/cli/api_handle.h"
+#include "vmm/cli/api_nets.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
+#include "vmm/cli/interruption.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/signal_watcher.h"
 #include "vmm/cli/snapshot_reports.h"
@@ -18,90 +17,15 @@
 namespace mayfly {
 namespace {
 
-mayfly_rate RateOf(const RateLimit& limit) {
-  return {limit.per_second, limit.burst, limit.one_time_burst};
-}
-
-// The network devices as the C API wants them. Stays where it is: it points into itself.
-class ApiNets {
- public:
-  explicit ApiNets(const std::vector<NetOptions>& nets) {
-    texts_.reserve(nets.size());
-    for (const NetOptions& net : nets) Add(net);
-  }
-  ApiNets(const ApiNets&) = delete;
-  ApiNets& operator=(const ApiNets&) = delete;
-
-  [[nodiscard]] const std::vector<mayfly_net>& nets() const { return nets_; }
-  [[nodiscard]] const std::vector<mayfly_net_settings>& settings() const { return settings_; }
-
- private:
-  struct Texts {
-    std::string mac;
-    std::string address;
-    std::string gateway;
-    std::string dns;
-  };
-
-  static const char* OrNull(const std::string& text) {
-    return text.empty() ? nullptr : text.c_str();
-  }
-
-  void Add(const NetOptions& net) {
-    const InterfaceAddress& address = net.address;
-    Texts& texts = texts_.emplace_back();
-    if (net.mac) texts.mac = fmt::format("{:02x}", fmt::join(*net.mac, ":"));
-    if (!address.address.empty()) {
-      texts.address = fmt::format("{}/{}", address.address, address.prefix);
-    }
-    texts.gateway = address.gateway;
-    texts.dns = fmt::format("{}", fmt::join(address.dns, ","));
-    nets_.push_back({OrNull(net.tap), OrNull(texts.mac), OrNull(texts.address),
-                     OrNull(texts.gateway), OrNull(texts.dns)});
-    mayfly_net_settings settings = MAYFLY_NET_SETTINGS_INIT;
-    settings.fd = net.fd.value_or(0);
-    settings.mtu = net.mtu;
-    settings.link_down = net.link_up ? 0 : 1;
-    settings.filter_source = net.source_filter ? 1 : 0;
-    settings.receive_bytes = RateOf(net.rx.bytes);
-    settings.receive_frames = RateOf(net.rx.operations);
-    settings.transmit_bytes = RateOf(net.tx.bytes);
-    settings.transmit_frames = RateOf(net.tx.operations);
-    settings_.push_back(settings);
-  }
-
-  std::vector<Texts> texts_;
-  std::vector<mayfly_net> nets_;
-  std::vector<mayfly_net_settings> settings_;
-};
-
-// A signal's way to a function that may not be there yet. Any thread.
-class FunctionInterrupter {
- public:
-  void Bind(mayfly_function* function) {
-    MutexLock lock(mutex_);
-    function_ = function;
-    if (wanted_) mayfly_function_interrupt(function_);
-  }
-  void Interrupt() {
-    MutexLock lock(mutex_);
-    wanted_ = true;
-    if (function_ != nullptr) mayfly_function_interrupt(function_);
-  }
-
- private:
-  Mutex mutex_;
-  mayfly_function* function_ GUARDED_BY(mutex_) = nullptr;
-  bool wanted_ GUARDED_BY(mutex_) = false;
-};
-
-// All through the C API.
+// The machine is driven through the C API alone.
 class SnapshotRun {
  public:
   explicit SnapshotRun(const SnapshotOptions& options) : options_(options) {}
 
   Result<int> Run() {
     const std::string stamps = StampDirectory();
+    // mayfly_open() has no handle yet that could say why it cannot be used.
+    TRY(VerifiedStamps::Open(stamps));
     mayfly_options library = MAYFLY_OPTIONS_INIT;
     library.log = [](void* user, int level, const char* line, size_t length) {
       static_cast<StderrLog*>(user)->Write(static_cast<LogLevel>(level), {line, length});
@@ -109,16 +33,15 @@ class SnapshotRun {
     library.user = &log_;
     library.log_level = MAYFLY_LOG_WARNING;
     library.verified_directory = stamps.c_str();
-    TRY(WithContext(CheckApi(mayfly_open(&library, library_.out()), nullptr), stamps));
+    TRY(CheckApi(mayfly_open(&library, library_.out()), nullptr));
     TRY(CheckApi(mayfly_image_open(library_.get(), options_.run.image.c_str(), image_.out()),
                  library_.get()));
     // A function that lives on for months is not made of a damaged file.
     if (options_.run.verify) TRY(CheckApi(mayfly_image_verify(image_.get()), image_.get()));
 
-    FunctionInterrupter interrupter;
-    const auto signals = TRY(SignalWatcher::Create([&](int) { interrupter.Interrupt(); }));
+    const auto signals = TRY(SignalWatcher::Create([this](int) { interruption_.Interrupt(); }));
     TRY(Boot());
-    interrupter.Bind(function_.get());
+    interruption_.Bind([this] { mayfly_function_interrupt(function_.get()); });
     int status = WarmAndSave();
     if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());
     if (status == 0 && options_.json) return ReportSnapshotSaved();
@@ -173,7 +96,7 @@ class SnapshotRun {
       answer.clear();
       const int status = mayfly_invoke(function_.get(), invoke.event.data(), invoke.event.size(),
                                        &options, nullptr, nullptr);
-      if (status == MAYFLY_E_STATE) {
+      if (status == MAYFLY_E_STATE && !interruption_.wanted()) {
         log_.Write(LogLevel::kWarning,
                    "--warm: left out, the handler takes no events before its snapshot");
         return 0;
@@ -191,27 +114,15 @@ class SnapshotRun {
 
   // If it was the machine that ended, its reason says more than the silence that followed.
   [[nodiscard]] int ReportFailure(const Error& error) const {
+    if (interruption_.wanted()) {
+      return ReportError(Error(ErrorCode::kCancelled, Interruption::kReason));
+    }
     const int status = ReportError(error);
     mayfly_end end = MAYFLY_END_INIT;
     if (error.code() != ErrorCode::kGuest || mayfly_function_end(function_.get(), &end) != 0) {
       return status;
     }
-    switch (end.reason) {
-      case MAYFLY_END_RESET:
-        return static_cast<int>(ExitCode::kGuestReset);
-      case MAYFLY_END_TRIPLE_FAULT:
-        return static_cast<int>(ExitCode::kTripleFault);
-      case MAYFLY_END_INTERNAL_ERROR:
-        return static_cast<int>(ExitCode::kKvmInternalError);
-      case MAYFLY_END_UNKNOWN_EXIT:
-        return static_cast<int>(ExitCode::kUnknownExit);
-      case MAYFLY_END_MEMORY_INTEGRITY:
-        return static_cast<int>(ExitCode::kMemoryIntegrity);
-      case MAYFLY_END_HOST_ERROR:
-        return static_cast<int>(ExitCode::kHost);
-      default:
-        return static_cast<int>(ExitCode::kGuestBroke);
-    }
+    return static_cast<int>(ExitCodeOfFunction(EndReasonOf(end.reason)));
   }
 
   [[nodiscard]] Result<int> ReportSnapshotSaved() const {
@@ -222,6 +133,7 @@ class SnapshotRun {
 
   const SnapshotOptions& options_;
   StderrLog log_{LogLevel::kWarning};
+  Interruption interruption_;
   ApiInstance library_;  // Closed last.
   ApiImage image_;
   ApiFunction function_;

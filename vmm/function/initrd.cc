@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <array>
+#include <algorithm>
 #include <iterator>
 #include <span>
 #include <string_view>
@@ -71,43 +71,51 @@ struct HostFile {
   std::string name;
   mode_t mode = 0;
   std::string path;
-  UniqueFd fd;
-  uint64_t size = 0;
 };
 
-Result<HostFile> OpenHostFile(std::string name, mode_t mode, const std::string& path) {
-  UniqueFd fd = TRY(WithContext(OpenFile(path, O_RDONLY), "initrd"));
-  const uint64_t size = TRY(WithContext(FileSize(fd.get(), path), "initrd"));
+std::vector<HostFile> FilesOf(const InitrdContents& contents) {
+  std::vector<HostFile> files{{"init", 0755, contents.init},
+                              {"mayfly/bin/handler", 0755, contents.handler}};
+  for (size_t i = 0; i < contents.modules.size(); ++i) {
+    const std::string& path = contents.modules[i];
+    const std::string name = path.substr(path.rfind('/') + 1);
+    files.push_back({fmt::format("mayfly/modules/{:03}-{}", i, name), 0644, path});
+  }
+  return files;
+}
+
+// How long they are together, as far as that can be said before they are opened.
+size_t RoomFor(const std::vector<HostFile>& files) {
+  size_t bytes = 0;
+  for (const HostFile& file : files) {
+    struct stat status{};
+    if (::stat(file.path.c_str(), &status) != 0) continue;
+    bytes += static_cast<size_t>(std::min<uint64_t>(status.st_size, kMostFileBytes));
+  }
+  return bytes;
+}
+
+Result<void> AddFile(const HostFile& file, CpioArchive* archive) {
+  const UniqueFd fd = TRY(OpenFile(file.path, O_RDONLY));
+  const uint64_t size = TRY(FileSize(fd.get(), file.path));
   if (size > kMostFileBytes) {
     return Fail(ErrorCode::kTooLarge,
-                fmt::format("initrd: {}: more than {} bytes", path, kMostFileBytes));
+                fmt::format("{}: {} bytes, {} are the most", file.path, size, kMostFileBytes));
   }
-  return HostFile{std::move(name), mode, path, std::move(fd), size};
+  return ReadExactAt(fd.get(), archive->AddFile(file.name, file.mode, size), 0, file.path);
 }
 
 }  // namespace
 
 Result<std::vector<uint8_t>> BuildInitrd(const InitrdContents& contents) {
-  std::vector<HostFile> files;
-  files.push_back(TRY(OpenHostFile("init", 0755, contents.init)));
-  files.push_back(TRY(OpenHostFile("mayfly/bin/handler", 0755, contents.handler)));
-  for (size_t i = 0; i < contents.modules.size(); ++i) {
-    const std::string& path = contents.modules[i];
-    const std::string name = path.substr(path.rfind('/') + 1);
-    files.push_back(TRY(OpenHostFile(fmt::format("mayfly/modules/{:03}-{}", i, name), 0644, path)));
-  }
-  uint64_t bytes = 0;
-  for (const HostFile& file : files) bytes += file.size;
-  CpioArchive archive(bytes);
+  const std::vector<HostFile> files = FilesOf(contents);
+  CpioArchive archive(RoomFor(files));
   for (const char* directory :
        {"dev", "proc", "sys", "run", "tmp", "mnt", "mayfly", "mayfly/bin", "mayfly/modules"}) {
     archive.AddDirectory(directory);
   }
   archive.AddDevice("dev/console", {.major = 5, .minor = 1});
-  for (const HostFile& file : files) {
-    const std::span<uint8_t> room = archive.AddFile(file.name, file.mode, file.size);
-    TRY(WithContext(ReadExactAt(file.fd.get(), room, 0, file.path), "initrd"));
-  }
+  for (const HostFile& file : files) TRY(WithContext(AddFile(file, &archive), "initrd"));
   return std::move(archive).Finish();
 }
 

@@ -156,8 +156,8 @@ MAYFLY_EXPORT int mayfly_image_close(mayfly_image *image);
 
 /* Text of the handler's, as it comes: whole lines where they are short enough; not ended by a NUL.
  * `invocation` counts from 1 in each machine, 0 is outside of one; `stream` is 1 for the handler's
- * standard output, 2 for its standard error, 3 for the guest's init. On the thread that boots or
- * invokes. */
+ * standard output, 2 for its standard error, 3 for the guest's init. On the thread that boots the
+ * function, waits for it to be ready, invokes or saves it. */
 typedef void mayfly_handler_log(void *user, uint64_t invocation, int stream, const char *text,
                                 size_t length);
 
@@ -178,7 +178,8 @@ struct mayfly_rate {
   uint64_t one_time_burst;
 };
 
-/* What else a network device of a function may be, where it is not as by default. */
+/* What else a network device of a function may be, where it is not as by default. With `fd` its
+ * `tap` may be null. */
 struct mayfly_net_settings {
   size_t size;
   int fd;            /* The tap, open already, which is duplicated; 0: `tap` is opened. */
@@ -206,7 +207,8 @@ struct mayfly_boot_options {
   size_t net_count; /* At most 8. */
   mayfly_handler_log *log;
   void *user;
-  const struct mayfly_net_settings *net_settings; /* An array as long as `nets`; null: none. */
+  const struct mayfly_net_settings *net_settings; /* An array as long as `nets`; null: none. All
+                                                     begin with the same size. */
   int start_only; /* 1: the boot returns as soon as the guest runs. */
   int reserved;
 };
@@ -324,7 +326,9 @@ struct mayfly_restore_options {
    * makes secrets the same, "entropy=" and 128 of them. At most 64. */
   const char *const *overrides;
   size_t override_count;
-  const struct mayfly_net_settings *net_settings; /* As at boot. */
+  /* As at boot, for `nets`. Limits and the filter are not in a snapshot: without them the clone has
+   * none. mtu and link_down are the snapshot's, and have to be 0. */
+  const struct mayfly_net_settings *net_settings;
 };
 #define MAYFLY_RESTORE_OPTIONS_INIT \
   {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}

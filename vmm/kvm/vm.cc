@@ -36,8 +36,8 @@ Result<Vcpu> Vm::CreateVcpu(uint32_t id) const {
   if (!vcpu.valid()) return FailErrno(fmt::format("KVM_CREATE_VCPU {}", id));
   Mapping run = TRY(WithContext(
       Mapping::File(vcpu.get(), 0, run_size_, PROT_READ | PROT_WRITE, MAP_SHARED), "kvm_run"));
-  // The machine's is what its vCPUs begin with, and costs a tenth of asking one of them. It came with
-  // Linux 5.16.
+  // The machine's is what its vCPUs begin with, and costs a twentieth of asking one of them; but it
+  // came only with KVM_CAP_VM_TSC_CONTROL.
   int tsc_khz = ::ioctl(fd_.get(), KVM_GET_TSC_KHZ, 0);
   if (tsc_khz < 0) tsc_khz = ::ioctl(vcpu.get(), KVM_GET_TSC_KHZ, 0);
   if (tsc_khz < 0) return FailErrno("KVM_GET_TSC_KHZ");

@@ -4,6 +4,7 @@
 
 #include "snapshot/fill_memory.h"
 #include "vmm/machine/function_manifest.h"
+#include "vmm/machine/machine_manifest.h"
 #include "vmm/machine/override_macs.h"
 
 namespace mayfly {
@@ -56,13 +57,10 @@ Result<FunctionCloneConfig> FunctionTemplate::ConfigOf(Clone clone) const {
     return Fail(ErrorCode::kInvalidArgument, fmt::format("network: {} devices, the snapshot has {}",
                                                          clone.nets.size(), manifest_.nets.size()));
   }
-  config.nets = std::move(clone.nets);
+  config.nets = clone.nets.empty() ? TRY(NetsOf(manifest_)) : std::move(clone.nets);
   config.addresses = std::move(clone.addresses);
   config.shell = std::move(clone.shell);
   config.jail = std::move(clone.jail);
-  if (config.nets.empty()) {
-    for (const Manifest::Net& net : manifest_.nets) config.nets.emplace_back().tap = net.tap;
-  }
   TRY(OverrideMacs(clone.overrides, &config.nets));
   config.generation = clone.overrides.generation;
   config.entropy = clone.overrides.entropy;

@@ -159,10 +159,10 @@ Result<void> MachineBuilder::CheckState(const GuestMemory& memory) const {
   return {};
 }
 
-// It is also what brings the page into memory while its lack is still an error of the restore: as for
-// writing, because to copy it after it was read would interrupt the other processors, which might
-// have its address translated.
+// It is also what brings the page into memory while its lack is still an error of the restore.
 Result<void> MachineBuilder::CheckRestorePage() const {
+  // For writing at once: copying it after a read would interrupt the other processors. Where that
+  // cannot be done, the read below tells why, or works.
   parts_.memory->Populate(layout::kRestorePage, GuestMemory::kPageSize, true);
   RestorePage page{};
   if (!parts_.memory->ReadValue(layout::kRestorePage, &page) || page.magic != RestorePage::kMagic) {

@@ -36,6 +36,17 @@ Result<std::vector<DiskConfig>> DisksOf(const Manifest& manifest) {
   return disks;
 }
 
+// What the guest's driver knows of the disk stays as it is.
+void AdoptShape(const MachineState& state, size_t index, DiskConfig* disk) {
+  const VirtioState* const device = FindDevice(state, fmt::format("disk{}", index));
+  if (device != nullptr && index < state.disks.size()) {
+    disk->options.queues = static_cast<uint16_t>(device->transport.queues.size());
+    disk->options.block_size = state.disks[index].block_size;
+  }
+}
+
+}  // namespace
+
 Result<std::vector<NetConfig>> NetsOf(const Manifest& manifest) {
   std::vector<NetConfig> nets;
   for (const Manifest::Net& net : manifest.nets) {
@@ -49,17 +60,6 @@ Result<std::vector<NetConfig>> NetsOf(const Manifest& manifest) {
   }
   return nets;
 }
-
-// What the guest's driver knows of the disk stays as it is.
-void AdoptShape(const MachineState& state, size_t index, DiskConfig* disk) {
-  const VirtioState* const device = FindDevice(state, fmt::format("disk{}", index));
-  if (device != nullptr && index < state.disks.size()) {
-    disk->options.queues = static_cast<uint16_t>(device->transport.queues.size());
-    disk->options.block_size = state.disks[index].block_size;
-  }
-}
-
-}  // namespace
 
 Result<Manifest> ManifestOfMachine(const MachineConfig& config) {
   Manifest manifest;

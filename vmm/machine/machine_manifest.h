@@ -15,6 +15,9 @@ namespace mayfly {
 // inherited tap) has an empty one.
 Result<Manifest> ManifestOfMachine(const MachineConfig& config);
 
+// The taps of a snapshot's devices. kInvalidArgument if one was inherited, and has no name.
+Result<std::vector<NetConfig>> NetsOf(const Manifest& manifest);
+
 // The sizes of its disks, which the machine knows.
 void SetDiskSizes(const MachineState& state, Manifest* manifest);
 

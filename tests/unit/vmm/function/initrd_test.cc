@@ -1,6 +1,7 @@
 #include "vmm/function/initrd.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "tests/unit/vmm/function/scratch.h"
@@ -62,6 +63,16 @@ TEST(InitrdTest, EqualFilesGiveEqualBytesInWholePages) {
   const auto archive = BuildInitrd(Contents(one));
   EXPECT_EQ(*archive, *BuildInitrd(Contents(two)));
   EXPECT_EQ(archive->size() % 4096, 0u);
+}
+
+TEST(InitrdTest, FileThatIsTooLargeIsNamed) {
+  const Scratch scratch;
+  InitrdContents contents = Contents(scratch);
+  contents.handler = scratch.Write("large", "");
+  ASSERT_EQ(::truncate(contents.handler.c_str(), (off_t{64} << 20) + 1), 0);
+  const auto archive = BuildInitrd(contents);
+  EXPECT_EQ(CodeOf(archive), ErrorCode::kTooLarge);
+  EXPECT_TRUE(Mentions(MessageOf(archive), "large: 67108865 bytes"));
 }
 
 TEST(InitrdTest, MissingFileIsNamed) {
