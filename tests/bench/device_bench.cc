@@ -253,21 +253,26 @@ int Main(const Options& options) {
 }  // namespace mayfly
 
 int main(int argc, char** argv) {
-  mayfly::Options options;
-  CLI::App app{mayfly::kAbout};
-  app.add_option("--runs", options.runs, "How often each is measured; medians are printed")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
-  app.add_option("--seconds", options.seconds, "Of each measurement")
-      ->capture_default_str()
-      ->check(CLI::Range(0.01, 10.0));
-  app.add_option("--directory", options.directory, "Where the disk's file is made")
-      ->capture_default_str();
-  app.add_option("--disk", options.disk_mib, "The disk's size in MiB")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 65536));
-  app.add_option("--only", options.only, "Only what has this in its name");
-  app.add_flag("--json", options.json, "JSON instead of a table");
-  CLI11_PARSE(app, argc, argv);
-  return mayfly::Main(options);
+  try {
+    mayfly::Options options;
+    CLI::App app{mayfly::kAbout};
+    app.add_option("--runs", options.runs, "How often each is measured; medians are printed")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1000));
+    app.add_option("--seconds", options.seconds, "Of each measurement")
+        ->capture_default_str()
+        ->check(CLI::Range(0.01, 10.0));
+    app.add_option("--directory", options.directory, "Where the disk's file is made")
+        ->capture_default_str();
+    app.add_option("--disk", options.disk_mib, "The disk's size in MiB")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 65536));
+    app.add_option("--only", options.only, "Only what has this in its name");
+    app.add_flag("--json", options.json, "JSON instead of a table");
+    CLI11_PARSE(app, argc, argv);
+    return mayfly::Main(options);
+  } catch (const std::exception& failure) {
+    fmt::print(stderr, "mayfly-device-bench: {}\n", failure.what());
+    return 1;
+  }
 }

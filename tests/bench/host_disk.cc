@@ -16,7 +16,11 @@ using Clock = Stopwatch::Clock;
 class Ring {
  public:
   Ring(const DiskLoad& load, int fd, uint64_t blocks)
-      : load_(load), fd_(fd), blocks_(blocks), data_(size_t{load.size} * load.depth, 0x5a) {
+      : load_(load),
+        fd_(fd),
+        blocks_(blocks),
+        data_(size_t{load.size} * load.depth, 0x5a),
+        random_(blocks) {
     submitted_.resize(load.depth);
   }
   Ring(const Ring&) = delete;
@@ -69,7 +73,7 @@ class Ring {
   const uint64_t blocks_;
   std::vector<uint8_t> data_;
   std::vector<Clock::time_point> submitted_;
-  std::minstd_rand random_;
+  std::minstd_rand random_;  // The same blocks each time, on a disk of this size.
   uint64_t position_ = 0;
   bool created_ = false;
   io_uring ring_{};

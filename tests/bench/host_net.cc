@@ -16,6 +16,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "tests/support/net_namespace.h"
 
@@ -48,12 +49,13 @@ Result<UniqueFd> OpenTap(const std::string& name) {
 
 UniqueFd PacketSocketOf(const std::string& interface) {
   UniqueFd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
+  CHECK(socket.valid());
   const int on = 1;
   (void)::setsockopt(socket.get(), SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_ifindex = static_cast<int>(::if_nametoindex(interface.c_str()));
-  (void)::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  CHECK(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
   return socket;
 }
 

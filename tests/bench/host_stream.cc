@@ -67,6 +67,7 @@ StreamPeer::StreamPeer(UniqueFd stream, StreamLoad load)
 
 Result<StreamPeer> StreamPeer::Listen(const std::string& path, StreamLoad load) {
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listener.valid()) return FailErrno("socket");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
@@ -79,7 +80,7 @@ Result<StreamPeer> StreamPeer::Listen(const std::string& path, StreamLoad load) 
     pollfd readable{listener.get(), POLLIN, 0};
     if (::poll(&readable, 1, kMostWait) <= 0) return;
     const UniqueFd stream(::accept(listener.get(), nullptr, nullptr));
-    Serve(stream, load);
+    if (stream.valid()) Serve(stream, load);
   }));
 }
 

@@ -183,7 +183,7 @@ TEST_F(ApiFunctionTest, EndOfTheGuestIsTold) {
 TEST_F(ApiFunctionTest, InterruptEndsTheInvocation) {
   mayfly_function* function = nullptr;
   mayfly_boot_options options = BootOptions();
-  options.user = &function;
+  options.user = static_cast<void*>(&function);
   options.log = [](void* user, uint64_t, int, const char*, size_t) {
     EXPECT_EQ(mayfly_function_interrupt(*static_cast<mayfly_function**>(user)), MAYFLY_OK);
   };

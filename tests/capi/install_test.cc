@@ -51,7 +51,7 @@ class InstallTest : public ApiFixture {
   [[nodiscard]] std::string BuildExamples() const {
     std::string build = PathFor("embed-build");
     if (fs::exists(build)) return build;
-    Run({"cmake", "-S", MAYFLY_SOURCE_DIR "/examples/embed", "-B", build,
+    Run({"cmake", "-S", (MAYFLY_SOURCE_DIR "/examples/embed"), "-B", build,
          "-DCMAKE_PREFIX_PATH=" + prefix_, "-DCMAKE_C_FLAGS=-Wall -Wextra -Wpedantic -Werror"});
     Run({"cmake", "--build", build});
     return build;
@@ -124,7 +124,7 @@ TEST_F(InstallTest, ManualPagesAndCompletionsAreOfThisVersion) {
 // All of a package, with what the dynamic linker would look for in /usr.
 TEST_F(InstallTest, DebianPackageHoldsTheSame) {
   const std::string directory = PathFor("deb");
-  Run({"cpack", "--config", MAYFLY_BUILD_DIR "/CPackConfig.cmake", "-B", directory});
+  Run({"cpack", "--config", (MAYFLY_BUILD_DIR "/CPackConfig.cmake"), "-B", directory});
   Run({"sh", "-c", "dpkg-deb -x " + directory + "/mayfly_*.deb " + directory + "/root"});
   CompileInvoke(directory + "/root/usr", "", PathFor("invoke-deb"));
   ExpectEcho(PathFor("invoke-deb"));

@@ -437,8 +437,8 @@ TEST_F(ApiMachineSnapshotTest, CommandGoesOnWithWhatTheLibrarySaved) {
 
 TEST_F(ApiMachineSnapshotTest, LibraryGoesOnWithWhatTheCommandSaved) {
   const ProgramResult saved =
-      RunProgram({MAYFLY_BUILD_DIR "/bin/mayfly", "vm", "--kernel", GuestPath("lives"), "--cmdline",
-                  "1 4", "--snapshot-to", PathFor("s"), "--snapshot-exit"});
+      RunProgram({(MAYFLY_BUILD_DIR "/bin/mayfly"), "vm", "--kernel", GuestPath("lives"),
+                  "--cmdline", "1 4", "--snapshot-to", PathFor("s"), "--snapshot-exit"});
   ASSERT_EQ(saved.status, 0) << saved.err;
   mayfly_machine* const machine = CreateFrom("s");
   SetConsole(machine, "restored");

@@ -102,6 +102,7 @@ TEST_F(ApiPoolTest, MisuseIsRefused) {
 TEST_F(ApiPoolTest, ThreadsShareAPool) {
   mayfly_pool* const pool = Pool(4, 1);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([this, pool, thread] {
       for (int i = 0; i < 5; ++i) {

@@ -100,6 +100,7 @@ TEST_F(ApiZygoteTest, TheCommandIsFoundBesideTheProgram) {
 TEST_F(ApiZygoteTest, ClonesThatWaitAheadAnswerLikeOthers) {
   mayfly_zygote* const zygote = Start(2);
   std::vector<mayfly_function*> functions;
+  functions.reserve(4);
   for (int i = 0; i < 4; ++i) functions.push_back(CloneOf(zygote));
   for (int i = 0; i < 4; ++i) {
     EXPECT_EQ(Invoke(functions[static_cast<size_t>(i)], std::to_string(i)), std::to_string(i));
@@ -128,6 +129,7 @@ TEST_F(ApiZygoteTest, ClonesOutliveTheHandlesThatTheyWereMadeFrom) {
 TEST_F(ApiZygoteTest, ThreadsShareAZygote) {
   mayfly_zygote* const zygote = Start(2);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int thread = 0; thread < 4; ++thread) {
     threads.emplace_back([this, zygote, thread] {
       for (int i = 0; i < 5; ++i) {

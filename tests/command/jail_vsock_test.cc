@@ -6,6 +6,7 @@
 #include <future>
 #include <thread>
 
+#include "base/check.h"
 #include "base/unique_fd.h"
 #include "tests/command/jail_fixture.h"
 #include "tests/support/child_process.h"
@@ -24,7 +25,11 @@ class JailVsockTest : public JailFixture {
     std::memcpy(address.sun_path, path.data(), path.size());
     return address;
   }
-  static UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+  static UniqueFd Socket() {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    CHECK(socket.valid());
+    return socket;
+  }
   [[nodiscard]] UniqueFd Listen(const std::string& name, int backlog = 1) const {
     UniqueFd socket = Socket();
     const sockaddr_un address = Address(PathFor(name));

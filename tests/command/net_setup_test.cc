@@ -42,7 +42,7 @@ TEST_F(NetSetupTest, UpAndDownCanBeRepeated) {
       "mayfly net down tap0; mayfly net show; ip -br link; nft list tables");
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_NE(result.out.find("tap0             free    tap=tap0,"), std::string::npos);
-  EXPECT_EQ(result.out.substr(result.out.rfind("\n", result.out.size() - 2) + 1, 3), "lo ")
+  EXPECT_EQ(result.out.substr(result.out.rfind('\n', result.out.size() - 2) + 1, 3), "lo ")
       << result.out;
 }
 

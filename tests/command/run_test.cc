@@ -39,7 +39,7 @@ TEST_F(CommandTest, StandardInputReachesTheGuest) {
 TEST_F(CommandTest, SigtermEndsTheMachineAndRemovesItsSocket) {
   std::vector<std::string> command{"timeout", "-s", "TERM", "--preserve-status", "2"};
   for (const std::string& argument : Command(Vm("loop"))) command.push_back(argument);
-  command.push_back("--vsock");
+  command.emplace_back("--vsock");
   command.push_back(PathFor("v.sock"));
   EXPECT_EQ(RunProgram(command).status, 128 + SIGTERM);
   EXPECT_EQ(FilesLeft(), 0);

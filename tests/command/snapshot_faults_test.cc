@@ -1,5 +1,11 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
 #include <csignal>
 #include <cstdio>
+#include <span>
+#include <string_view>
 
 #include "snapshot/snapshot_directory.h"
 #include "tests/command/command_fixture.h"
@@ -9,15 +15,15 @@
 namespace mayfly {
 namespace {
 
-const std::vector<std::string> kFileCalls{
-    "openat", "mkdir", "ftruncate", "pread64",    "pwrite64", "pwritev", "write",     "fsync",
-    "lseek",  "fstat", "renameat2", "newfstatat", "flock",    "ioctl",   "getdents64"};
-const std::vector<std::string> kRemoveCalls{"openat", "flock",      "rename",     "unlinkat",
-                                            "fsync",  "unlink",     "getdents64", "mkdir",
-                                            "fstat",  "newfstatat", "rmdir"};
-const std::vector<std::string> kRestoreCalls{
-    "openat", "pread64", "preadv",  "fstat",         "lseek",     "ioctl",      "eventfd2",
-    "mmap",   "flock",   "madvise", "epoll_create1", "epoll_ctl", "userfaultfd"};
+constexpr auto kFileCalls = std::to_array<std::string_view>(
+    {"openat", "mkdir", "ftruncate", "pread64", "pwrite64", "pwritev", "write", "fsync", "lseek",
+     "fstat", "renameat2", "newfstatat", "flock", "ioctl", "getdents64"});
+constexpr auto kRemoveCalls =
+    std::to_array<std::string_view>({"openat", "flock", "rename", "unlinkat", "fsync", "unlink",
+                                     "getdents64", "mkdir", "fstat", "newfstatat", "rmdir"});
+constexpr auto kRestoreCalls = std::to_array<std::string_view>(
+    {"openat", "pread64", "preadv", "fstat", "lseek", "ioctl", "eventfd2", "mmap", "flock",
+     "madvise", "epoll_create1", "epoll_ctl", "userfaultfd"});
 
 class SnapshotFaultsTest : public CommandFixture {
  protected:
@@ -42,22 +48,21 @@ class SnapshotFaultsTest : public CommandFixture {
   // Runs `command` with `fault` at the first such call, then, after `check`, with it at the second,
   // and so on to the last.
   template <class Check>
-  void ForEachCall(const std::vector<std::string>& calls, const std::string& fault,
+  void ForEachCall(std::span<const std::string_view> calls, const std::string& fault,
                    const std::vector<std::string>& command, Check check) {
     const int before = points_;
-    for (const std::string& call : calls) {
+    const std::string log = fmt::format("{}/mayfly-faults.{}", testing::TempDir(), ::getpid());
+    for (const std::string_view call : calls) {
       for (int nth = 1;; ++nth) {
-        const std::string log = testing::TempDir() + "/mayfly-faults." + std::to_string(::getpid());
-        std::vector<std::string> traced{
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            log,
-            "-e",
-            "trace=" + call,
-            "-e",
-            "inject=" + call + ":" + fault + ":when=" + std::to_string(nth)};
+        std::vector<std::string> traced{"strace",
+                                        "-f",
+                                        "-qq",
+                                        "-o",
+                                        log,
+                                        "-e",
+                                        fmt::format("trace={}", call),
+                                        "-e",
+                                        fmt::format("inject={}:{}:when={}", call, fault, nth)};
         traced.insert(traced.end(), command.begin(), command.end());
         const ProgramResult result = RunProgram(traced);
         const std::string seen = Contents(log);
@@ -65,7 +70,7 @@ class SnapshotFaultsTest : public CommandFixture {
         // strace dies as its tracee did.
         const bool came =
             seen.find("(INJECTED)") != std::string::npos || result.status == 128 + SIGKILL;
-        SCOPED_TRACE(call + " " + std::to_string(nth) + " " + fault + ": " + result.err);
+        SCOPED_TRACE(fmt::format("{} {} {}: {}", call, nth, fault, result.err));
         // Also after the run that nothing happened to: it clears up for the next.
         check(result);
         if (!came) break;

@@ -115,6 +115,6 @@ Result<void> Do(int argc, char** argv) {
 int main(int argc, char** argv) {
   const auto done = mayfly::Do(argc, argv);
   if (done) return 0;
-  std::fprintf(stderr, "%s\n", done.error().message().c_str());
+  (void)std::fprintf(stderr, "%s\n", done.error().message().c_str());
   return 1;
 }
