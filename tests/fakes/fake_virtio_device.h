@@ -45,6 +45,7 @@ class FakeVirtioDevice final : public VirtioDevice {
   }
   [[nodiscard]] std::vector<VirtqueueState> SaveQueues() const override {
     std::vector<VirtqueueState> states;
+    states.reserve(queues.size());
     for (const Virtqueue& queue : queues) states.push_back(queue.Save());
     return states;
   }

@@ -136,7 +136,7 @@ void RandomDriver::MoveIndex() {
 void RandomDriver::WriteHeader() {
   const auto word = static_cast<uint32_t>(Pick({0, 1, 2, 3, 4, 8, 11, 44, 512, 1024, 0xffffffff}));
   if (Random(2) == 0) {
-    CHECK(memory_->WriteValue(ring(kBuffers) + 4 * Random(16), word));
+    CHECK(memory_->WriteValue(ring(kBuffers) + uint64_t{4} * Random(16), word));
     return;
   }
   vsock::PacketHeader header{};
@@ -161,7 +161,7 @@ void RandomDriver::Submit() {
     const auto index = static_cast<uint16_t>((head + i) % kQueueSize);
     const auto next = static_cast<uint16_t>((head + i + 1) % kQueueSize);
     const int flags = (i + 1 < count ? kNext : 0) | (i < readable ? 0 : kWritable);
-    PutDescriptor(index, ring(kBuffers).value + 0x1000 * i,
+    PutDescriptor(index, ring(kBuffers).value + uint64_t{0x1000} * i,
                   static_cast<uint32_t>(Pick({1, 12, 16, 44, 512, 513, 1500, 4096, 16384})),
                   static_cast<uint16_t>(flags), next);
   }

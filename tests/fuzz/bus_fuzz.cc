@@ -136,7 +136,7 @@ class BusTarget {
 
   static uint64_t TakeMmioAddress(ByteReader& in) {
     const auto choice = in.Take<uint8_t>();
-    if (choice < 32) return kIoapic + choice % 2 * 0x10;
+    if (choice < 32) return kIoapic + uint64_t{choice} % 2 * 0x10;
     if (choice < 40) return in.Take<uint64_t>();
     const uint64_t base = kVirtioMmio + choice % 6 * MmioTransport::kSize;
     return base + (choice < 224 ? in.Take<uint8_t>() & ~3ULL : in.Take<uint16_t>() % 0x1000);

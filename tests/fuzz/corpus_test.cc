@@ -19,7 +19,7 @@ namespace mayfly {
 namespace {
 
 struct FuzzTarget {
-  std::string name;
+  const char* name;
   int (*play)(const uint8_t*, size_t);
 };
 
@@ -42,21 +42,21 @@ TEST_P(FuzzCorpusTest, EverySeedPassesTheInvariants) {
   ASSERT_FALSE(seeds.empty());
   for (const auto& seed : seeds) {
     std::printf("%s\n", seed.c_str());
-    std::fflush(stdout);
+    (void)std::fflush(stdout);
     const auto bytes = ReadFile(seed, kMostSeedBytes);
     ASSERT_TRUE(bytes) << bytes.error().message();
     EXPECT_EQ(GetParam().play(bytes->data(), bytes->size()), 0);
   }
 }
 
-const std::vector<FuzzTarget> kTargets{
+constexpr FuzzTarget kTargets[] = {
 #define MAYFLY_FUZZ_TARGET(name) {#name, Fuzz_##name},
 #include "fuzz_targets.inc"
 #undef MAYFLY_FUZZ_TARGET
 };
 
 INSTANTIATE_TEST_SUITE_P(Targets, FuzzCorpusTest, ::testing::ValuesIn(kTargets),
-                         [](const auto& target) { return target.param.name; });
+                         [](const auto& target) { return std::string(target.param.name); });
 
 }  // namespace
 }  // namespace mayfly

@@ -28,7 +28,10 @@ uint64_t& SignalsOf(int fd) {
   return signals[static_cast<size_t>(fd - kFirstFd)];
 }
 
-EventLoop::Clock::time_point now{};
+EventLoop::Clock::time_point& Now() {
+  static EventLoop::Clock::time_point now;
+  return now;
+}
 
 // What is waited for on descriptors of other kinds; those that have been told once are not there.
 std::map<EventLoop::WatchId, uint32_t>& Armed() {
@@ -83,7 +86,7 @@ void EventLoop::Remove(WatchId id) {
 EventLoop::TimerId EventLoop::After(Clock::duration delay, std::function<void()> callback) {
   MutexLock lock(mutex_);
   const TimerId id = next_id_++;
-  timers_.emplace(id, TimerEntry{now + delay, std::move(callback)});
+  timers_.emplace(id, TimerEntry{Now() + delay, std::move(callback)});
   return id;
 }
 
@@ -129,7 +132,7 @@ Result<void> EventLoop::RunUntilStopped() {
       }
       CHECK(!ready.empty() || !posted_.empty());
     }
-    now += std::chrono::milliseconds(500);
+    Now() += std::chrono::milliseconds(500);
     for (const auto& [id, events] : ready) Dispatch(id, events);
     RunPosted();
     RunDueTimers();
@@ -163,7 +166,7 @@ void EventLoop::RunDueTimers() {
       MutexLock lock(mutex_);
       const auto next =
           std::ranges::min_element(timers_, {}, [](const auto& timer) { return timer.second.due; });
-      if (next == timers_.end() || next->second.due > now) return;
+      if (next == timers_.end() || next->second.due > Now()) return;
       callback = std::move(next->second.callback);
       timers_.erase(next);
     }

@@ -144,9 +144,9 @@ void FuzzMemory::SetAccessible(uint64_t address, uint64_t length, bool accessibl
   const void* const start = memory_->regions().front().host + address;
   if (accessible) {
     ASAN_UNPOISON_MEMORY_REGION(start, length);
-  } else {
-    ASAN_POISON_MEMORY_REGION(start, length);
+    return;
   }
+  ASAN_POISON_MEMORY_REGION(start, length);
 }
 
 }  // namespace mayfly

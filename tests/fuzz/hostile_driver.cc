@@ -22,8 +22,8 @@ uint64_t TakeAddress(ByteReader& in, unsigned kind) {
       return kNoRam[in.Below(kNoRam.size())];
     case 2:  // In some queue's rings; not often, because FuzzMemory is slow then.
       if (in.Below(4) != 0) return FuzzMemory::kWindow;
-      return in.Below(FuzzMemory::kMostQueues) * FuzzMemory::kQueueStride + in.Below(3) * 0x10000 +
-             in.Take<uint8_t>();
+      return in.Below(FuzzMemory::kMostQueues) * FuzzMemory::kQueueStride +
+             in.Below(3) * uint64_t{0x10000} + in.Take<uint8_t>();
     case 3: {
       const auto any = in.Take<uint64_t>();
       return any < FuzzMemory::kWindow ? FuzzMemory::kWindow : any;

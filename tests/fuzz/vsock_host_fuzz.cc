@@ -102,7 +102,7 @@ class HostTarget {
         return Send(in, std::span(reinterpret_cast<const uint8_t*>(line.data()), line.size()));
       }
       case 3: {
-        static const std::vector<uint8_t> kMuch(64 * 1024, 0x33);
+        static const std::vector<uint8_t> kMuch(64 << 10, 0x33);
         return Send(in, std::span(kMuch).first(in.Take<uint16_t>()));
       }
       case 4:

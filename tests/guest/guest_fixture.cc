@@ -70,13 +70,12 @@ std::string GuestFixture::ProgramsDisk(const std::vector<std::string>& names) {
   for (const char* folder : {"bin", "dev", "proc", "tmp"}) {
     std::filesystem::create_directories(root + "/" + folder);
   }
+  const std::string copy =
+      "cd \"$0\" && PATH=$PATH:/sbin:/usr/sbin && program=$(command -v \"$1\") && "
+      "cp -L $program bin/ && ldd $program | grep -o '/[^ ]*' | "
+      "while read -r library; do mkdir -p .$(dirname $library); cp -Ln $library .$library; done";
   for (const std::string& name : names) {
-    const ProgramResult copied = RunProgram(
-        {"sh", "-c",
-         "cd " + root + " && PATH=$PATH:/sbin:/usr/sbin && program=$(command -v " + name +
-             ") && cp -L $program bin/ && ldd $program | grep -o '/[^ ]*' | "
-             "while read -r library; do mkdir -p .$(dirname $library); "
-             "cp -Ln $library .$library; done"});
+    const ProgramResult copied = RunProgram({"sh", "-c", copy, root, name});
     EXPECT_EQ(copied.status, 0) << name << ": " << copied.err;
   }
   const ProgramResult made = RunProgram({"mkfs.erofs", "--quiet", PathFor("programs.img"), root});

@@ -1,6 +1,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -228,7 +229,7 @@ TEST_F(NetGuestTest, FunctionHasItsAddressBeforeItsHandlerStarts) {
       << "#!/bin/sh\n{ busybox ip -4 addr show eth0; busybox ip route; cat /etc/resolv.conf; } >"
          "/tmp/found 2>&1\nsed 's,@$event,@/tmp/found,' /var/task/echo >/tmp/run\nexec sh "
          "/tmp/run\n";
-  std::filesystem::permissions(PathFor("fn/bootstrap"), std::filesystem::perms(0755));
+  EXPECT_EQ(::chmod(PathFor("fn/bootstrap").c_str(), 0755), 0);
   std::ofstream(PathFor("fn/mayfly.json"))
       << R"({"name": "net", "kind": "bootstrap", "memory_mib": 256, "timeout_ms": 30000, "include":
              ["/bin/sh", "/usr/bin/curl", "/usr/bin/sed", "/usr/bin/wc", "/bin/cat",

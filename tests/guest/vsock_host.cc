@@ -1,21 +1,26 @@
 #include "tests/guest/vsock_host.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <vector>
 
+#include "base/check.h"
 #include "tests/guest/programs/pattern.h"
 #include "tests/support/unix_address.h"
 
 namespace mayfly {
 namespace {
 
-UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+UniqueFd Socket() {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  CHECK(socket.valid());
+  return socket;
+}
 
 }  // namespace
 
@@ -75,10 +80,8 @@ StreamServed ServeStream(const UniqueFd& listener, uint64_t mebibytes) {
     SendAll(peer, words.data(), size);
   }
   EXPECT_EQ(::shutdown(peer.get(), SHUT_WR), 0);
-  char line[128];
-  std::snprintf(line, sizeof(line), "sent %016lx received %016lx in %lu chunks", received, sent,
-                chunks);
-  served.guests_line = line;
+  served.guests_line =
+      fmt::format("sent {:016x} received {:016x} in {} chunks", received, sent, chunks);
   return served;
 }
 
