@@ -107,7 +107,8 @@ class RemotePagerTest : public SnapshotDirectoryTest {
     EXPECT_EQ(output().find("FAILED"), std::string::npos) << output();
   }
 
-  std::minstd_rand random_{20260101};
+  std::seed_seq seed_{20260101};  // The same moments each time.
+  std::minstd_rand random_{seed_};
 };
 
 TEST_F(RemotePagerTest, AProcessFillsTheMemory) {

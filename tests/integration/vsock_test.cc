@@ -7,6 +7,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/check.h"
 #include "tests/integration/machine_fixture.h"
 
 namespace mayfly {
@@ -27,7 +28,11 @@ class VsockMachineTest : public MachineFixture {
     return address;
   }
 
-  static UniqueFd Socket() { return UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)); }
+  static UniqueFd Socket() {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    CHECK(socket.valid());
+    return socket;
+  }
 
   static UniqueFd Listen(const std::string& path, int backlog = 1) {
     UniqueFd socket = Socket();

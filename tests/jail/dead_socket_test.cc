@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "base/check.h"
 #include "tests/jail/in_jail.h"
 
 namespace mayfly {
@@ -19,6 +20,7 @@ class DeadSocketTest : public testing::Test {
  protected:
   [[nodiscard]] UniqueFd Listen() const {
     UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    CHECK(socket.valid());
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::ranges::copy(path_, static_cast<char*>(address.sun_path));

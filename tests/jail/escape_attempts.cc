@@ -73,6 +73,7 @@ bool OpensADevice(const EscapeTarget& /*target*/) {
 
 bool ConnectsOverTcp(const EscapeTarget& target) {
   const UniqueFd socket(::socket(AF_INET, SOCK_STREAM, 0));
+  if (!socket.valid()) return false;
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(target.tcp_port);
@@ -83,6 +84,7 @@ bool ConnectsOverTcp(const EscapeTarget& target) {
 // Sets the loopback interface up, which takes CAP_NET_ADMIN and changes nothing at the host.
 bool ChangesTheNetwork(const EscapeTarget& /*target*/) {
   const UniqueFd socket(::socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+  if (!socket.valid()) return false;
   struct {
     nlmsghdr header{};
     ifinfomsg link{};

@@ -53,6 +53,7 @@ class EscapeTest : public testing::TestWithParam<std::tuple<EscapeAttempt, LeftO
       ::_exit(0);
     }
     listener_.Reset(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_TRUE(listener_.valid());
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <thread>
 
+#include "base/check.h"
 #include "tests/support/program.h"
 
 namespace mayfly {
@@ -35,11 +36,12 @@ bool Ip(std::string_view arguments) {
 
 PacketSocket::PacketSocket(const std::string& interface)
     : socket_(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL))) {
+  CHECK(socket_.valid());
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
   address.sll_ifindex = static_cast<int>(::if_nametoindex(interface.c_str()));
-  (void)::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  CHECK(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0);
 }
 
 void PacketSocket::Send(std::span<const uint8_t> frame) const {

@@ -43,6 +43,7 @@ ProgramResult RunProgram(const std::vector<std::string>& command, const std::str
   Pipe err = MakePipe();
   const auto start = std::chrono::steady_clock::now();
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& argument : command)
     arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);

@@ -4,7 +4,7 @@
 #include <elf.h>
 #include <gtest/gtest.h>
 
-#include <cstdio>
+#include <filesystem>
 #include <fstream>
 
 #include "base/file.h"
@@ -71,7 +71,7 @@ class KernelTest : public testing::Test {
         .write(reinterpret_cast<const char*>(image_.data()),
                static_cast<std::streamsize>(image_.size()));
     Result<LoadedKernel> kernel = LoadKernel(path, *memory_);
-    std::remove(path.c_str());
+    std::filesystem::remove(path);
     return kernel;
   }
 

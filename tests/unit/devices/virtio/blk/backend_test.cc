@@ -258,7 +258,7 @@ TEST_P(BlkBackendTest, ShortWriteIsContinued) {
   const auto written = Do(Transfer(BlkOperation::kWrite, 1, 512, bytes));
 
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  std::signal(SIGXFSZ, old_handler);
+  (void)std::signal(SIGXFSZ, old_handler);
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().errno_value(), EFBIG);
   EXPECT_EQ(Contents()[999], 0x33);

@@ -285,7 +285,7 @@ TEST_F(OverlayDiskTest, NewLayerThatCannotBeMadeLeavesNoFile) {
   const std::string refusal = Refusal();
 
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  std::signal(SIGXFSZ, old_handler);
+  (void)std::signal(SIGXFSZ, old_handler);
   EXPECT_EQ(refusal, "set the size of " + layer_ + ": File too large");
   EXPECT_FALSE(std::filesystem::exists(layer_));
 }
@@ -301,7 +301,7 @@ TEST_F(OverlayDiskTest, BlockThatCouldNotBeWrittenIsStillTheBases) {
   const auto written = Write(*disk, kBlock, kBlock, 0x77);
 
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  std::signal(SIGXFSZ, old_handler);
+  (void)std::signal(SIGXFSZ, old_handler);
   EXPECT_FALSE(written);
   EXPECT_EQ(Read(*disk, kBlock, kBlock), Bytes(kBlock, 2));
   EXPECT_TRUE(Write(*disk, kBlock, kBlock, 0x77));

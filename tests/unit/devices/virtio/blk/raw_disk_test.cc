@@ -73,6 +73,7 @@ TEST_F(RawDiskTest, MorePartsThanASystemCallTakes) {
   auto disk = *RawDisk::Open(path_, true);
   Bytes bytes(2048, 0xff);
   std::vector<iovec> parts;
+  parts.reserve(bytes.size());
   for (uint8_t& byte : bytes) parts.push_back({&byte, 1});
 
   ASSERT_TRUE(disk->Read(parts, 0));
@@ -217,7 +218,7 @@ TEST_F(RawDiskTest, ShortWriteIsContinuedAndItsErrorReported) {
   const auto written = disk->Write({&part, 1}, 512);
 
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old_limit), 0);
-  std::signal(SIGXFSZ, old_handler);
+  (void)std::signal(SIGXFSZ, old_handler);
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().errno_value(), EFBIG);
   EXPECT_EQ(Contents()[999], 0x33);

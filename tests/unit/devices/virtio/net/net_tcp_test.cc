@@ -14,6 +14,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/check.h"
 #include "base/event_fd.h"
 #include "base/file.h"
 #include "devices/virtio/mmio_transport.h"
@@ -159,6 +160,7 @@ size_t Receive(int peer) {
 
 UniqueFd Socket() {
   UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  CHECK(socket.valid());
   // A transfer that stands still fails the test instead of hanging it.
   const timeval limit{20, 0};
   ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));

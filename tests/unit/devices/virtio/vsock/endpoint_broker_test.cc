@@ -8,6 +8,7 @@
 #include <cstring>
 #include <thread>
 
+#include "base/check.h"
 #include "devices/virtio/vsock/brokered_endpoint.h"
 #include "devices/virtio/vsock/endpoint_messages.h"
 #include "tests/support/unix_address.h"
@@ -20,8 +21,14 @@ using endpoint::Answer;
 using endpoint::Request;
 using endpoint::Want;
 
-UniqueFd Listen(const std::string& path) {
+UniqueFd Socket() {
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  CHECK(socket.valid());
+  return socket;
+}
+
+UniqueFd Listen(const std::string& path) {
+  UniqueFd socket = Socket();
   const sockaddr_un address = UnixAddress(path);
   EXPECT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   EXPECT_EQ(::listen(socket.get(), 1), 0);
@@ -44,7 +51,7 @@ class EndpointBrokerTest : public testing::Test {
     if (server_.joinable()) server_.join();
   }
   UniqueFd Client() const {
-    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    UniqueFd socket = Socket();
     const sockaddr_un address = UnixAddress(path_);
     EXPECT_EQ(::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)),
               0);
@@ -71,6 +78,7 @@ TEST_F(EndpointBrokerTest, ConnectsToAPortsSocket) {
 
   ASSERT_TRUE(socket) << socket.error().message();
   const UniqueFd peer(::accept(listener.get(), nullptr, nullptr));
+  ASSERT_TRUE(peer.valid());
   EXPECT_EQ(::send(peer.get(), "x", 1, 0), 1);
   EXPECT_EQ(ByteFrom(socket->get()), 'x');
   char byte = 0;
