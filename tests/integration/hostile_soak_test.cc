@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 #include <thread>
 
 #include "base/file.h"
@@ -58,7 +59,9 @@ class NotifyStormTest : public HostileFixture {
     const std::string text = output();
     const size_t ticks = text.rfind("ticks ");
     EXPECT_NE(ticks, std::string::npos);
-    EXPECT_EQ(std::sscanf(text.c_str() + ticks, "ticks %lx %lx", &median, &p99), 2);
+    std::istringstream numbers(ticks == std::string::npos ? "" : text.substr(ticks + 6));
+    numbers >> std::hex >> median >> p99;
+    EXPECT_FALSE(numbers.fail());
     return {static_cast<double>(median) / TicksPerMicrosecond(),
             static_cast<double>(p99) / TicksPerMicrosecond()};
   }
@@ -69,7 +72,7 @@ class NotifyStormTest : public HostileFixture {
     config.serial_output = console.get();
     config.disks.clear();
     for (const char* name : {"neighbour.img", "neighbours-other.img"}) {
-      WriteFile(name, std::string(8 * 512, 1));
+      WriteFile(name, std::string(8 * size_t{512}, 1));
       config.disks.push_back({PathFor(name), false, UniqueFd()});
     }
     auto neighbour = MachineBuilder(std::move(config), nullptr).Boot().value();

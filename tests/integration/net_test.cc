@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -6,7 +5,9 @@
 
 #include <linux/if_tun.h>
 
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -90,19 +91,17 @@ class NetMachineTest : public MachineFixture {
   }
   // The processor time of the machine's I/O thread, in clock ticks (10 ms each).
   static long IoTicks() {
-    DIR* const tasks = ::opendir("/proc/self/task");
     long ticks = -1;
-    while (const dirent* task = ::readdir(tasks)) {
-      std::ifstream file(std::string("/proc/self/task/") + task->d_name + "/stat");
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::ifstream file(task.path() / "stat");
       std::string stat{std::istreambuf_iterator<char>(file), {}};
       if (stat.find("(io)") == std::string::npos) continue;
       long user = 0;
       long system = 0;
-      std::sscanf(stat.c_str() + stat.rfind(')'),  // NOLINT(cert-err34-c)
-                  ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system);
+      (void)std::sscanf(stat.c_str() + stat.rfind(')'),  // NOLINT(cert-err34-c)
+                        ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %ld %ld", &user, &system);
       ticks = user + system;
     }
-    ::closedir(tasks);
     return ticks;
   }
 

@@ -76,6 +76,7 @@ class SnapshotDirectoryTest : public SnapshotTest {
   }
 
   void ExpectALife() {
+    ASSERT_NE(machine_, nullptr);
     machine_->Resume();
     EXPECT_EQ(WaitForEnd().reason, EndReason::kPowerOff);
     EXPECT_EQ(output(), "life 0000000000000001\nPASSED\n");

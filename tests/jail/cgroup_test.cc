@@ -23,7 +23,7 @@ class CgroupTest : public testing::Test {
     options_.record_directory = records_.path();
   }
   // Skips the test if this host cannot limit that.
-  bool Can() {
+  [[nodiscard]] bool Can() const {
     const auto places =
         Cgroup::PlacesFor(CgroupMounts::OfThisProcess().value(), options_.id, options_.cgroup);
     return places.has_value();
@@ -85,7 +85,7 @@ TEST_F(CgroupTest, TheCpuLimitSlowsItDown) {
     const auto start = std::chrono::steady_clock::now();
     timespec used{};
     while (used.tv_sec == 0 && used.tv_nsec < 300'000'000) {
-      ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+      (void)::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
     }
     return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(1500) ? 0 : 1;
   });

@@ -32,7 +32,8 @@ TEST(UniqueFdTest, MoveTakesTheDescriptor) {
 
   const UniqueFd to = std::move(from);
 
-  EXPECT_FALSE(from.valid());  // NOLINT(bugprone-use-after-move)
+  // NOLINTNEXTLINE(bugprone-use-after-move,clang-analyzer-cplusplus.Move): what a move leaves.
+  EXPECT_FALSE(from.valid());
   EXPECT_EQ(to.get(), number);
   EXPECT_TRUE(IsOpen(number));
 }

@@ -67,7 +67,7 @@ TEST_F(SerialOutputTest, GigabyteThatNobodyReadsIsDroppedButForTheLimit) {
 }
 
 TEST_F(SerialOutputTest, ReaderThatIsGoneCostsTheGuestItsConsoleOnly) {
-  ::signal(SIGPIPE, SIG_IGN);
+  (void)::signal(SIGPIPE, SIG_IGN);
   SerialOutput output(writer_.get(), loop_.get());
   reader_ = UniqueFd();
 

@@ -19,7 +19,7 @@ TEST_F(BlkTest, ReadFromMemoryIsAnsweredBeforeTheKickReturns) {
   driver_.Kick();
 
   EXPECT_EQ(driver_.PopUsed(), (FakeUsed{head, 513}));
-  EXPECT_EQ(driver_.Written(head).front(), Disk(3 * 512, 1)[0]);
+  EXPECT_EQ(driver_.Written(head).front(), Disk(3 * size_t{512}, 1)[0]);
   EXPECT_EQ(backend_->commits, 0);
   EXPECT_EQ(line_.raised, 1);
 }

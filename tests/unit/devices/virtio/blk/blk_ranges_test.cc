@@ -47,7 +47,7 @@ TEST_F(BlkRangeTest, DiscardReachesTheBackend) {
 TEST_F(BlkRangeTest, WriteZeroesReachesTheBackend) {
   EXPECT_EQ(WriteZeroes({3, 2, blk::kRangeUnmap}), kOk);
   EXPECT_TRUE(backend_->last_range.may_unmap);
-  EXPECT_EQ(Disk(3 * 512, 1024), Bytes(1024, 0));
+  EXPECT_EQ(Disk(3 * size_t{512}, 1024), Bytes(1024, 0));
   EXPECT_EQ(WriteZeroes({3, 2, 0}), kOk);
   EXPECT_FALSE(backend_->last_range.may_unmap);
 }

@@ -47,7 +47,7 @@ TEST_F(BlkTest, IncompleteLastSectorIsNotPartOfTheDisk) {
 TEST_F(BlkTest, ReadReturnsTheSectors) {
   const Answer answer = Ask(driver_.Chain().Readable(In(3)).Writable(1024).Writable(1));
 
-  EXPECT_EQ(answer, (Answer{1025, kOk, Disk(3 * 512, 1024)}));
+  EXPECT_EQ(answer, (Answer{1025, kOk, Disk(3 * size_t{512}, 1024)}));
   EXPECT_EQ(driver_.TakeInterrupt(), mmio::kInterruptUsedBuffer);
 }
 
@@ -119,7 +119,7 @@ TEST_F(BlkTest, RequestOfAllDescriptorsWorks) {
   for (int i = 0; i < 254; ++i) chain.Writable(512);
   chain.Writable(1);
 
-  EXPECT_EQ(Ask(std::move(chain)), (Answer{254 * 512 + 1, kOk, Disk(0, 254 * 512)}));
+  EXPECT_EQ(Ask(std::move(chain)), (Answer{254 * 512 + 1, kOk, Disk(0, 254 * size_t{512})}));
 }
 
 TEST_F(BlkTest, AllRequestsOfAKickAreServedInOrder) {
