@@ -70,8 +70,7 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   std::vector<std::string> taps;
   taps.reserve(nets.configs.size());
   // One that was inherited has no name that would mean anything later.
-  for (const NetConfig& net : nets.configs)
-    taps.push_back(net.fd.valid() ? std::string() : net.tap);
+  for (const NetConfig& net : nets.configs) taps.push_back(net.fd.valid() ? "" : net.tap);
   std::string path = TRY(ReadText(given.kernel, "kernel"));
   if (path.empty()) path = TRY(FindDefaultKernel());
   const KernelBundle kernel = TRY(ResolveKernel(path));

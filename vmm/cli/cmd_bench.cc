@@ -44,7 +44,7 @@ Result<std::string> ParseWay(const std::string& text) {
 
 Result<std::string> FindGuest(const std::string& directory, std::string_view name) {
   const GuestPrograms programs = TRY(FindGuestPrograms(directory));
-  std::string path = fmt::format("{}/{}", programs.init.substr(0, programs.init.rfind('/')), name);
+  std::string path = fmt::format("{}/{}", programs.directory, name);
   if (::access(path.c_str(), R_OK) == 0) return path;
   return Fail(ErrorCode::kNotFound, path + ": not there (scripts/build makes it)");
 }

@@ -112,7 +112,7 @@ Result<GuestPrograms> FindGuestPrograms(const std::string& directory) {
     places = {here + "/../guest", here + "/../libexec/mayfly"};
   }
   for (const std::string& place : places) {
-    if (HasPrograms(place)) return GuestPrograms{place, place + "/init", place + "/handler"};
+    if (HasPrograms(place)) return GuestPrograms{place};
   }
   return Fail(ErrorCode::kNotFound,
               fmt::format("guest programs: no init and handler in {} (scripts/build makes them)",

@@ -17,8 +17,9 @@ namespace mayfly {
 // The files that mayfly puts into a function's initrd.
 struct GuestPrograms {
   std::string directory;
-  std::string init;
-  std::string handler;
+
+  [[nodiscard]] std::string init() const { return directory + "/init"; }
+  [[nodiscard]] std::string handler() const { return directory + "/handler"; }
 };
 
 // What is asked of a function, and how its answers are printed.

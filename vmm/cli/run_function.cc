@@ -35,7 +35,7 @@ Result<FunctionMachineConfig> BootConfigOf(const RunOptions& options, const Func
   config.image = TRY(image.fd().Duplicate());
   config.kernel = options.kernel.kernel;
   config.initrd =
-      TRY(BuildInitrd({options.guest.init, options.guest.handler, options.kernel.modules}));
+      TRY(BuildInitrd({options.guest.init(), options.guest.handler(), options.kernel.modules}));
   for (const NetOptions& net : options.nets) {
     config.nets.push_back(NetConfigOf(net));
     config.addresses.push_back(net.address);

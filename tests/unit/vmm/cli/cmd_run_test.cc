@@ -32,8 +32,8 @@ TEST(PrepareRunTest, DefaultsComeFromTheImage) {
   EXPECT_FALSE(options->vcpus);
   EXPECT_FALSE(options->timeout_ms);
   EXPECT_EQ(options->kernel.kernel, scratch / "vmlinux");
-  EXPECT_EQ(options->guest.init, scratch / "guest/init");
-  EXPECT_EQ(options->guest.handler, scratch / "guest/handler");
+  EXPECT_EQ(options->guest.init(), scratch / "guest/init");
+  EXPECT_EQ(options->guest.handler(), scratch / "guest/handler");
 }
 
 TEST(PrepareRunTest, ValuesAreRead) {
