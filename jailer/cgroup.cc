@@ -9,6 +9,7 @@
 #include <charconv>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "base/file.h"
@@ -25,6 +26,7 @@ constexpr int kFolderAttempts = 100;
 constexpr char kTasks[] = "tasks";
 constexpr char kProcesses[] = "cgroup.procs";
 constexpr uint64_t kCpuPeriodUs = 100'000;
+constexpr uint64_t kSwapBeside = 1 << 20;
 // A process that was killed is gone in milliseconds, unless the kernel is busy with its memory.
 constexpr int kRemoveAttempts = 500;
 constexpr std::chrono::milliseconds kRemovePause{10};
@@ -131,7 +133,9 @@ Result<void> SetMemory(int directory, bool unified, uint64_t bytes) {
     return Set(directory, "memory.oom.group", "1");
   }
   TRY(Set(directory, "memory.limit_in_bytes", std::to_string(bytes)));
-  IgnoreFailure(Set(directory, "memory.memsw.limit_in_bytes", std::to_string(bytes)));
+  // The two together. A little more, so that memory alone is what runs out: the kernel counts how
+  // often that did, and not how often this.
+  IgnoreFailure(Set(directory, "memory.memsw.limit_in_bytes", std::to_string(bytes + kSwapBeside)));
   return {};
 }
 
@@ -239,6 +243,19 @@ uint64_t Cgroup::OutOfMemoryKills() const {
     if (events) kills += NumberOf(*events, "oom_kill");
   }
   return kills;
+}
+
+uint64_t Cgroup::MemoryLimitHits() const {
+  uint64_t hits = 0;
+  for (const Group& group : groups_) {
+    if (group.unified) {
+      const auto events = Get(group.directory.get(), "memory.events");
+      if (events) hits += NumberOf(*events, "max");
+    } else if (const auto count = Get(group.directory.get(), "memory.failcnt")) {
+      hits += std::strtoull(count->c_str(), nullptr, 10);
+    }
+  }
+  return hits;
 }
 
 Result<void> Cgroup::Remove(const Place& place) {

@@ -149,6 +149,7 @@ Result<JailEnd> Jail::Wait(const std::vector<JailChannel>& channels) {
     end.status = WEXITSTATUS(status);
   }
   end.out_of_memory = cgroup_->OutOfMemoryKills() > 0;
+  end.limit_was_hit = cgroup_->MemoryLimitHits() > 0;
   return end;
 }
 

@@ -286,9 +286,8 @@ TEST_F(JailCommandTest, SigtermEndsTheMachine) {
   ExpectNothingLeft();
 }
 
-TEST_F(JailCommandTest, AMachineAboveItsMemoryLimitIsKilledAndTheSupervisorSaysSo) {
-  // So little that it ends in a page fault: close to what a machine needs, it may as well be a system
-  // call that fails for want of memory.
+TEST_F(JailCommandTest, AMachineAboveItsMemoryLimitEndsAndTheSupervisorSaysWhy) {
+  // In a page fault, which kills it, or in a system call that fails for want of memory.
   std::vector<std::string> command = Run();
   command.insert(command.end(), {"--limit", "memory=2M"});
   const ProgramResult result = Jailed(command);

@@ -45,6 +45,7 @@ TEST_F(CgroupTest, TheMemoryLimitKillsThatMachineAndSaysSo) {
   });
   EXPECT_EQ(end.signal, SIGKILL);
   EXPECT_TRUE(end.out_of_memory);
+  EXPECT_TRUE(end.limit_was_hit);
 }
 
 TEST_F(CgroupTest, AMachineThatIsKilledOtherwiseWasNotOutOfMemory) {
@@ -56,6 +57,7 @@ TEST_F(CgroupTest, AMachineThatIsKilledOtherwiseWasNotOutOfMemory) {
   const JailEnd end = jail->Wait().value();
   EXPECT_EQ(end.signal, SIGKILL);
   EXPECT_FALSE(end.out_of_memory);
+  EXPECT_FALSE(end.limit_was_hit);
 }
 
 TEST_F(CgroupTest, TheProcessLimitCountsThreads) {

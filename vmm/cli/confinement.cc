@@ -151,11 +151,15 @@ Result<std::unique_ptr<EndpointBroker>> ServeVsock(VsockConfig* vsock, std::vect
 }
 
 int Report(const JailEnd& end, const JailOptions& options) {
+  const std::string used_up = fmt::format("its memory limit of {} MiB is used up",
+                                          options.cgroup.memory_bytes.value_or(0) >> 20);
   if (end.out_of_memory) {
-    return ReportError(
-        Error(ErrorCode::kHost,
-              fmt::format("jail {}: killed, because its memory limit of {} MiB is used up",
-                          options.id.text(), options.cgroup.memory_bytes.value_or(0) >> 20)));
+    return ReportError(Error(
+        ErrorCode::kHost, fmt::format("jail {}: killed, because {}", options.id.text(), used_up)));
+  }
+  if (end.limit_was_hit && end.status == static_cast<int>(ExitCode::kHost)) {
+    (void)ReportError(
+        Error(ErrorCode::kHost, fmt::format("jail {}: {}", options.id.text(), used_up)));
   }
   if (end.signal == SIGSYS) {
     return ReportError(Error(ErrorCode::kHost,
