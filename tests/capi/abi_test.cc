@@ -52,6 +52,7 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_boot_options, user);
   MEMBER(mayfly_boot_options, net_settings);
   MEMBER(mayfly_boot_options, start_only);
+  MEMBER(mayfly_boot_options, verify);
   SIZE(mayfly_rate);
   MEMBER(mayfly_rate, per_second);
   MEMBER(mayfly_rate, burst);
@@ -65,6 +66,10 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_net_settings, receive_frames);
   MEMBER(mayfly_net_settings, transmit_bytes);
   MEMBER(mayfly_net_settings, transmit_frames);
+  SIZE(mayfly_times);
+  MEMBER(mayfly_times, created_ns);
+  MEMBER(mayfly_times, init_ns);
+  MEMBER(mayfly_times, ready_ns);
   SIZE(mayfly_saved);
   MEMBER(mayfly_saved, pause_us);
   MEMBER(mayfly_saved, data_bytes);

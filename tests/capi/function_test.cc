@@ -1,6 +1,9 @@
 #include <poll.h>
 
+#include <chrono>
 #include <cstddef>
+#include <filesystem>
+#include <fstream>
 
 #include "tests/capi/api_fixture.h"
 
@@ -8,6 +11,11 @@ namespace mayfly {
 namespace {
 
 class ApiFunctionTest : public ApiFixture {};
+
+uint64_t NowNs() {
+  return static_cast<uint64_t>(
+      std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
 
 TEST_F(ApiFunctionTest, ImageTellsWhatItIs) {
   mayfly_image* image = nullptr;
@@ -202,6 +210,81 @@ TEST_F(ApiFunctionTest, MetricsAreJson) {
   EXPECT_EQ(mayfly_function_metrics(function, json.data(), &size), MAYFLY_OK);
   EXPECT_EQ(json.front(), '{');
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, MetricsAreTextForPrometheus) {
+  mayfly_function* const function = Clone();
+  size_t size = 0;
+  EXPECT_EQ(mayfly_function_metrics_text(function, nullptr, &size), MAYFLY_E_BUFFER);
+  std::string text(size + 64, '\0');
+  size = text.size();
+  EXPECT_EQ(mayfly_function_metrics_text(function, text.data(), &size), MAYFLY_OK);
+  EXPECT_EQ(text.substr(0, 7), "# HELP ");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, TimesOfABootAreInOrder) {
+  mayfly_boot_options options = BootOptions();
+  options.start_only = 1;
+  const uint64_t before = NowNs();
+  mayfly_function* const function = Boot(options);
+  mayfly_times times = MAYFLY_TIMES_INIT;
+  EXPECT_EQ(mayfly_function_times(function, &times), MAYFLY_E_STATE);
+  ASSERT_EQ(mayfly_function_ready(function), MAYFLY_OK);
+  ASSERT_EQ(mayfly_function_times(function, &times), MAYFLY_OK);
+  EXPECT_GT(times.created_ns, before);
+  EXPECT_GT(times.init_ns, times.created_ns);
+  EXPECT_GE(times.ready_ns, times.init_ns);
+  EXPECT_GT(NowNs(), times.ready_ns);
+  EXPECT_EQ(mayfly_function_times(function, nullptr), MAYFLY_E_INVALID);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, CloneIsReadyAsItBegins) {
+  const uint64_t before = NowNs();
+  mayfly_function* const function = Clone();
+  mayfly_times times = MAYFLY_TIMES_INIT;
+  ASSERT_EQ(mayfly_function_times(function, &times), MAYFLY_OK);
+  EXPECT_GT(times.created_ns, before);
+  EXPECT_EQ(times.init_ns, 0U);
+  EXPECT_EQ(times.ready_ns, times.created_ns);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, VerifiedImageBoots) {
+  mayfly_boot_options options = BootOptions();
+  options.verify = 1;
+  mayfly_function* const function = Boot(options);
+  EXPECT_EQ(Invoke(function, "hello"), "hello");
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, DamagedImageIsFoundBeforeTheGuestSeesIt) {
+  const std::string damaged = PathFor("damaged.mfn");
+  std::filesystem::copy_file(ImagePath(), damaged,
+                             std::filesystem::copy_options::overwrite_existing);
+  {
+    std::fstream file(damaged, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(4096);
+    file.put('x');
+  }
+  mayfly_image* image = nullptr;
+  ASSERT_EQ(mayfly_image_open(lib_, damaged.c_str(), &image), MAYFLY_OK);
+  EXPECT_EQ(mayfly_image_verify(image), MAYFLY_E_CORRUPT);
+  mayfly_boot_options options = BootOptions();
+  options.verify = 1;
+  mayfly_function* function = nullptr;
+  EXPECT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_E_CORRUPT);
+  EXPECT_EQ(function, nullptr);
+  EXPECT_NE(ErrorOf(image).find(damaged), std::string::npos);
+
+  options.start_only = 1;
+  ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_ready(function), MAYFLY_E_CORRUPT);
+  EXPECT_EQ(mayfly_function_ready(function), MAYFLY_E_STATE);
+  EXPECT_EQ(mayfly_invoke(function, "x", 1, nullptr, nullptr, nullptr), MAYFLY_E_STATE);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_image_close(image), MAYFLY_OK);
 }
 
 TEST_F(ApiFunctionTest, StartedCallHasItsResultBehindADescriptor) {

@@ -80,6 +80,10 @@ TEST_F(ApiMachineTest, AllDevicesAreConfigured) {
   size_t size = json.size();
   EXPECT_EQ(mayfly_machine_metrics(machine, json.data(), &size), MAYFLY_OK);
   EXPECT_NE(json.find("\"disk0\""), std::string::npos);
+  std::string text(1 << 16, '\0');
+  size = text.size();
+  EXPECT_EQ(mayfly_machine_metrics_text(machine, text.data(), &size), MAYFLY_OK);
+  EXPECT_NE(text.find("device=\"disk0\""), std::string::npos);
   EXPECT_EQ(mayfly_machine_close(machine), MAYFLY_OK);
 }
 

@@ -29,7 +29,9 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_function_ready(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_saved(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_end(nullptr, nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_function_times(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_metrics(nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_function_metrics_text(nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_close(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_snapshot_open(nullptr, "x", nullptr, &snapshot), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_snapshot_info(nullptr, nullptr), MAYFLY_E_HANDLE);
@@ -70,6 +72,7 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_machine_fd(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_end(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_metrics(nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_machine_metrics_text(nullptr, nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_machine_close(nullptr), MAYFLY_E_HANDLE);
 }
 

@@ -243,6 +243,9 @@ TEST_F(ApiZygoteTest, MisuseIsRefused) {
   function = CloneOf(zygote);
   size_t size = 0;
   EXPECT_EQ(mayfly_function_metrics(function, nullptr, &size), MAYFLY_E_UNSUPPORTED);
+  EXPECT_EQ(mayfly_function_metrics_text(function, nullptr, &size), MAYFLY_E_UNSUPPORTED);
+  mayfly_times times = MAYFLY_TIMES_INIT;
+  EXPECT_EQ(mayfly_function_times(function, &times), MAYFLY_E_UNSUPPORTED);
   EXPECT_EQ(mayfly_function_record(function, "x"), MAYFLY_E_STATE);
   EXPECT_EQ(mayfly_function_snapshot(function, "x"), MAYFLY_E_STATE);
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "vmm/capi/arguments.h"
 #include "vmm/capi/call.h"
 #include "vmm/capi/entry.h"
@@ -65,7 +66,6 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   TRY(CheckOut(out));
   mayfly_boot_options given{};
   TRY(ReadOptions(options, &given));
-  if (given.reserved != 0) return FailWith(MAYFLY_E_UNSUPPORTED, "boot options: reserved");
   Nets nets = TRY(ReadNets(given.nets, given.net_count, given.net_settings));
   std::vector<std::string> taps;
   taps.reserve(nets.configs.size());
@@ -92,11 +92,15 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   config.console_output = parts.console.get();
   if (config.snapshot) parts.manifest = TRY(ManifestOfFunction(image.image(), taps));
   Library& library = image.library();
+  if (given.verify != 0) {
+    parts.verifier = std::make_unique<ImageVerifier>(TRY(image.image().Duplicate()));
+  }
   parts.machine = TRY(FunctionMachine::Boot(
       std::move(config), LogCallbackOf(&library, {given.log, given.user}), &library));
-  parts.ready = given.start_only == 0;
-  if (parts.ready) TRY(parts.machine->Load());
-  return Publish(library, std::make_unique<Function>(&library, std::move(parts)), out);
+  parts.ready = false;
+  auto function = std::make_unique<Function>(&library, std::move(parts));
+  if (given.start_only == 0) TRY(function->GetReady());
+  return Publish(library, std::move(function), out);
 }
 
 Check CheckEvent(const void* event, size_t size) {
@@ -109,8 +113,9 @@ std::span<const uint8_t> BytesAt(const void* bytes, size_t size) {
   return {static_cast<const uint8_t*>(bytes), size};
 }
 
-std::span<const uint8_t> BytesOfText(const std::string& text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+std::expected<const MetricsRegistry*, Failure> MetricsOf(const Function& function) {
+  if (function.metrics() != nullptr) return function.metrics();
+  return FailWith(MAYFLY_E_UNSUPPORTED, "metrics: not of a jailed clone");
 }
 
 }  // namespace
@@ -155,6 +160,10 @@ int mayfly_function_ready(mayfly_function* function) {
   });
 }
 
+int mayfly_function_times(mayfly_function* function, struct mayfly_times* times) {
+  return Enter<Function>(function, [&](const Function& self) { return self.Times(times); });
+}
+
 int mayfly_function_saved(mayfly_function* function, struct mayfly_saved* saved) {
   return Enter<Function>(function, [&](const Function& self) { return self.Saved(saved); });
 }
@@ -188,9 +197,15 @@ int mayfly_function_end(mayfly_function* function, struct mayfly_end* end) {
 
 int mayfly_function_metrics(mayfly_function* function, void* buffer, size_t* size) {
   return Enter<Function>(function, [&](const Function& self) -> Status {
-    const auto json = self.metrics();
-    if (!json) return FailWith(MAYFLY_E_UNSUPPORTED, "metrics: not of a jailed clone");
-    return CopyOut(BytesOfText(*json), buffer, size);
+    const MetricsRegistry* const metrics = TRY(MetricsOf(self));
+    return CopyOut(AsBytes(metrics->Json()), buffer, size);
+  });
+}
+
+int mayfly_function_metrics_text(mayfly_function* function, void* buffer, size_t* size) {
+  return Enter<Function>(function, [&](const Function& self) -> Status {
+    const MetricsRegistry* const metrics = TRY(MetricsOf(self));
+    return CopyOut(AsBytes(metrics->Prometheus()), buffer, size);
   });
 }
 

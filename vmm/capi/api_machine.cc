@@ -1,4 +1,5 @@
 // Machines.
+#include "base/file.h"
 #include "vmm/capi/arguments.h"
 #include "vmm/capi/entry.h"
 #include "vmm/capi/machine_object.h"
@@ -184,9 +185,15 @@ int mayfly_machine_end(mayfly_machine* machine, struct mayfly_end* end) {
 
 int mayfly_machine_metrics(mayfly_machine* machine, void* buffer, size_t* size) {
   return Enter<MachineObject>(machine, [&](const MachineObject& self) {
+    return self.Observe(
+        [&](const Machine& made) { return CopyOut(AsBytes(made.metrics().Json()), buffer, size); });
+  });
+}
+
+int mayfly_machine_metrics_text(mayfly_machine* machine, void* buffer, size_t* size) {
+  return Enter<MachineObject>(machine, [&](const MachineObject& self) {
     return self.Observe([&](const Machine& made) {
-      const std::string json = made.metrics().Json();
-      return CopyOut({reinterpret_cast<const uint8_t*>(json.data()), json.size()}, buffer, size);
+      return CopyOut(AsBytes(made.metrics().Prometheus()), buffer, size);
     });
   });
 }

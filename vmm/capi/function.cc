@@ -140,6 +140,10 @@ Status Function::GetReady() {
   if (ready_.load()) return 0;
   if (interrupted_.load()) return FailWith(MAYFLY_E_CANCELLED, "interrupted");
   if (finished_.load()) return FailWith(MAYFLY_E_STATE, "the function did not start");
+  if (parts_.verifier) {
+    const Result<void> verified = parts_.verifier->Wait();
+    if (!verified) return FailureOf(verified.error());
+  }
   const Result<void> loaded = parts_.machine->Load();
   if (!loaded) return FailureOf(loaded.error());
   ready_ = true;
@@ -186,9 +190,24 @@ std::optional<MachineEnd> Function::end() const {
   return parts_.jailed ? parts_.jailed->end() : parts_.machine->end();
 }
 
-std::optional<std::string> Function::metrics() const {
-  if (parts_.jailed) return std::nullopt;
-  return parts_.machine->metrics().Json();
+const MetricsRegistry* Function::metrics() const {
+  return parts_.jailed ? nullptr : &parts_.machine->metrics();
+}
+
+Status Function::Times(mayfly_times* out) const {
+  if (parts_.jailed) return FailWith(MAYFLY_E_UNSUPPORTED, "times: not of a jailed clone");
+  if (!ready_.load()) return FailWith(MAYFLY_E_STATE, "the function is not ready yet");
+  const auto nanoseconds = [](std::chrono::steady_clock::time_point time) {
+    return static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count());
+  };
+  const FunctionMachine::Timings& at = parts_.machine->timings();
+  mayfly_times times{};
+  times.created_ns = nanoseconds(at.created);
+  times.init_ns = nanoseconds(at.hello);
+  // A clone is ready as it begins.
+  times.ready_ns = nanoseconds(std::max(at.created, at.ready));
+  return WriteInfo(times, out);
 }
 
 Status Function::LastInvocation(mayfly_invocation* out) const {
@@ -200,6 +219,7 @@ Status Function::LastInvocation(mayfly_invocation* out) const {
 void Function::Interrupt() {
   interrupted_ = true;
   finished_ = true;
+  if (parts_.verifier) parts_.verifier->Cancel();
   if (parts_.jailed) {
     parts_.jailed->Interrupt();
   } else {

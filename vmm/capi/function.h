@@ -8,6 +8,7 @@
 
 #include "vmm/capi/library.h"
 #include "vmm/function/image.h"
+#include "vmm/function/image_verifier.h"
 #include "vmm/machine/function_machine.h"
 #include "vmm/zygote/jailed_function.h"
 
@@ -47,9 +48,10 @@ class Function final : public ApiObject {
   struct Parts {
     std::string name;
     uint32_t timeout_ms = 0;
-    UniqueFd console{};                  // What the machine's console writes to.
-    std::optional<Manifest> manifest{};  // If it is there to be snapshotted.
-    bool ready = true;                   // Nothing is left for GetReady() to wait for.
+    UniqueFd console{};                         // What the machine's console writes to.
+    std::optional<Manifest> manifest{};         // If it is there to be snapshotted.
+    bool ready = true;                          // Nothing is left for GetReady() to wait for.
+    std::unique_ptr<ImageVerifier> verifier{};  // What it waits for first; may be null.
     // One of them: in this process, or in another one's jail. Last: they use the console.
     std::unique_ptr<FunctionMachine> machine{};
     std::unique_ptr<JailedFunction> jailed{};
@@ -88,9 +90,10 @@ class Function final : public ApiObject {
   [[nodiscard]] std::vector<uint8_t> answer() const;
   [[nodiscard]] Status Saved(mayfly_saved* out) const;
   [[nodiscard]] Status LastInvocation(mayfly_invocation* out) const;
+  [[nodiscard]] Status Times(mayfly_times* out) const;
   [[nodiscard]] std::optional<MachineEnd> end() const;
-  // Nothing of a jailed one.
-  [[nodiscard]] std::optional<std::string> metrics() const;
+  // Null of a jailed one.
+  [[nodiscard]] const MetricsRegistry* metrics() const;
 
   void Interrupt() override;
 

@@ -3,15 +3,11 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <optional>
 
 #include "base/log.h"
 #include "vmm/bench/bench_report.h"
+#include "vmm/cli/booted_function.h"
 #include "vmm/cli/clone_function.h"
-#include "vmm/cli/run_function.h"
-#include "vmm/function/image.h"
-#include "vmm/function/image_verifier.h"
-#include "vmm/machine/function_machine.h"
 
 namespace mayfly {
 namespace {
@@ -23,9 +19,8 @@ double MicrosecondsBetween(Clock::time_point from, Clock::time_point to) {
 }
 
 // One invocation whose answer is none that counts is a failure of the bench.
-Result<void> Ask(FunctionMachine& machine, const InvokeOptions& options, uint32_t timeout_ms) {
-  const InvocationResult result = TRY(
-      machine.Invoke(options.event, Invocation{"bench-1", std::chrono::milliseconds(timeout_ms)}));
+Result<void> Ask(DrivenFunction& function, const InvokeOptions& options) {
+  const InvocationResult result = TRY(function.Invoke(options.event));
   if (!result.error) return {};
   return Fail(ErrorCode::kHandler,
               fmt::format("{}: {}", result.error->type, result.error->message));
@@ -41,24 +36,20 @@ using Times = std::vector<Clock::time_point>;
 // The moments between the stages of a boot.
 Result<Times> BootOnce(const RunOptions& options, LogSink* log) {
   const Clock::time_point start = Clock::now();
-  FunctionImage image = TRY(FunctionImage::Open(options.image));
-  FunctionMachineConfig config = TRY(BootConfigOf(options, image));
-  const uint32_t timeout_ms = config.description.timeout_ms;
-  std::optional<ImageVerifier> verifier;
-  if (options.verify) verifier.emplace(std::move(image));
-  const auto machine = TRY(FunctionMachine::Boot(std::move(config), NoLog(), log));
-  if (verifier) TRY(verifier->Wait());
-  TRY(machine->Load());
-  TRY(Ask(*machine, options.invoke, timeout_ms));
-  const FunctionMachine::Timings& at = machine->timings();
-  return Times{start, at.created, at.hello, at.ready, Clock::now()};
+  const auto function = TRY(BootedFunction::Start(options, {}, log));
+  TRY(function->Ready());
+  TRY(Ask(*function, options.invoke));
+  const Clock::time_point answered = Clock::now();
+  const FunctionMachine::Timings at = TRY(function->timings());
+  return Times{start, at.created, at.hello, at.ready, answered};
 }
 
 Result<Times> AnswerOnce(const RestoreOptions& options, LogSink* log) {
   const Clock::time_point start = Clock::now();
   const FunctionClone clone = TRY(CloneFunction(options, NoLog(), log));
   const Clock::time_point restored = Clock::now();
-  TRY(Ask(*clone.machine, options.invoke, clone.timeout_ms));
+  DrivenMachine driven(clone.machine.get(), clone.name, clone.timeout_ms);
+  TRY(Ask(driven, options.invoke));
   return Times{start, restored, Clock::now()};
 }
 

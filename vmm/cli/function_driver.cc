@@ -32,21 +32,18 @@ void PrintLog(const LogChunk& chunk) {
   }
 }
 
-int ReportMachineFailure(const Error& error, const FunctionMachine& machine) {
+int ReportMachineFailure(const Error& error, const DrivenFunction& function) {
   const int status = ReportError(error);
   if (error.code() != ErrorCode::kGuest) return status;
-  const std::optional<MachineEnd> end = machine.end();
+  const std::optional<MachineEnd> end = function.end();
   return static_cast<int>(end ? ExitCodeOfFunction(end->reason) : ExitCode::kGuestBroke);
 }
 
-int FunctionDriver::InvokeAll(FunctionMachine& machine, const std::string& name,
-                              uint32_t timeout_ms) {
+int FunctionDriver::InvokeAll(DrivenFunction& function) {
   int status = static_cast<int>(ExitCode::kSuccess);
   for (uint32_t i = 0; i < options_.repeat && status == 0; ++i) {
-    const Invocation invocation{fmt::format("{}-{}", name, i + 1),
-                                std::chrono::milliseconds(timeout_ms)};
-    Result<InvocationResult> result = machine.Invoke(options_.event, invocation);
-    if (!result) return ReportMachineFailure(result.error(), machine);
+    Result<InvocationResult> result = function.Invoke(options_.event);
+    if (!result) return ReportMachineFailure(result.error(), function);
     if (result->error) {
       status = ReportHandlerError(*result->error);
     } else if (!options_.json) {

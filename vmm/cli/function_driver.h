@@ -3,13 +3,13 @@
 #include <string>
 #include <vector>
 
+#include "vmm/cli/driven_function.h"
 #include "vmm/cli/invocation_report.h"
 #include "vmm/cli/options.h"
-#include "vmm/machine/function_machine.h"
 
 namespace mayfly {
 
-// Drives a function's machine for a command, and prints what comes of it. One thread.
+// Drives a function for a command, and prints what comes of it. One thread.
 class FunctionDriver {
  public:
   // `options` outlive it.
@@ -22,7 +22,7 @@ class FunctionDriver {
   [[nodiscard]] InvocationReport& report() { return report_; }
 
   // Invokes the function as often as was asked, until the first failure. Returns the exit status.
-  int InvokeAll(FunctionMachine& machine, const std::string& name, uint32_t timeout_ms);
+  int InvokeAll(DrivenFunction& function);
   // Prints the report if JSON was asked for; `status` is the exit status so far.
   int Finish(int status) const;
 
@@ -39,6 +39,6 @@ void PrintLog(const LogChunk& chunk);
 
 // Reports an error of the machine's, and returns the exit status for it: if it was the machine that
 // ended, its reason says more than the silence that followed.
-int ReportMachineFailure(const Error& error, const FunctionMachine& machine);
+int ReportMachineFailure(const Error& error, const DrivenFunction& function);
 
 }  // namespace mayfly

@@ -44,15 +44,15 @@ Result<void> MetricsFile::CheckPath(const std::string& path) {
   return {};
 }
 
-void MetricsFile::Attach(const MetricsRegistry* metrics) {
+void MetricsFile::Attach(Source source) {
   MutexLock lock(mutex_);
-  metrics_ = metrics;
+  source_ = std::move(source);
 }
 
 void MetricsFile::Detach() {
   MutexLock lock(mutex_);
   WriteLocked();
-  metrics_ = nullptr;
+  source_ = nullptr;
 }
 
 void MetricsFile::Write() {
@@ -61,11 +61,22 @@ void MetricsFile::Write() {
 }
 
 void MetricsFile::WriteLocked() {
-  if (path_.empty() || metrics_ == nullptr) return;
-  const bool json = path_.ends_with(".json");
-  const std::string text = json ? metrics_->Json() + "\n" : metrics_->Prometheus();
-  const Result<void> written = writer_ ? writer_(text) : Replace(path_, text);
+  if (path_.empty() || !source_) return;
+  const Result<void> written = WriteText();
   if (!written) log_->Write(LogLevel::kError, "metrics: " + written.error().message());
+}
+
+Result<void> MetricsFile::WriteText() {
+  const bool json = path_.ends_with(".json");
+  std::string text = TRY(source_(json));
+  if (json) text += '\n';
+  return writer_ ? writer_(text) : Replace(path_, text);
+}
+
+MetricsFile::Source TextOf(const MetricsRegistry& metrics) {
+  return [&metrics](bool json) -> Result<std::string> {
+    return json ? metrics.Json() : metrics.Prometheus();
+  };
 }
 
 }  // namespace mayfly

@@ -31,9 +31,12 @@ class MetricsFile {
   // Writes the file as Write() does.
   static Result<void> Replace(const std::string& path, const std::string& text);
 
-  // `metrics` is borrowed until Detach(), which writes it once more and waits for a Write() that is
-  // under way.
-  void Attach(const MetricsRegistry* metrics);
+  // A machine's metrics as they are now, as JSON or in Prometheus's text format.
+  using Source = std::function<Result<std::string>(bool json)>;
+
+  // `source` is called until Detach(), which writes the file once more and waits for a Write() that
+  // is under way.
+  void Attach(Source source);
   void Detach();
 
   // Replaces the file as a whole, so that a reader sees the old text or the new one: JSON if its
@@ -43,12 +46,16 @@ class MetricsFile {
 
  private:
   void WriteLocked() REQUIRES(mutex_);
+  Result<void> WriteText() REQUIRES(mutex_);
 
   const std::string path_;
   LogSink* const log_;
   const Writer writer_;
   Mutex mutex_;
-  const MetricsRegistry* metrics_ GUARDED_BY(mutex_) = nullptr;
+  Source source_ GUARDED_BY(mutex_);
 };
+
+// Of a machine that outlives it.
+MetricsFile::Source TextOf(const MetricsRegistry& metrics);
 
 }  // namespace mayfly

@@ -1,49 +1,18 @@
 #include "vmm/cli/run_function.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <optional>
 
-#include "base/file.h"
 #include "base/log.h"
-#include "vmm/cli/confinement.h"
+#include "vmm/cli/booted_function.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/interruption.h"
-#include "vmm/cli/jail_handover.h"
 #include "vmm/cli/metrics_file.h"
-#include "vmm/cli/net_config.h"
 #include "vmm/cli/output.h"
+#include "vmm/cli/run_jailed_function.h"
 #include "vmm/cli/signal_watcher.h"
-#include "vmm/function/image.h"
-#include "vmm/function/image_verifier.h"
-#include "vmm/function/initrd.h"
-#include "vmm/machine/function_machine.h"
 
 namespace mayfly {
-
-Result<FunctionMachineConfig> BootConfigOf(const RunOptions& options, const FunctionImage& image) {
-  FunctionMachineConfig config;
-  config.description = image.description();
-  if (options.memory_mib) config.description.memory_mib = *options.memory_mib;
-  if (options.vcpus) config.description.vcpus = *options.vcpus;
-  if (options.timeout_ms) config.description.timeout_ms = *options.timeout_ms;
-  config.image_name = options.image;
-  config.image = TRY(image.fd().Duplicate());
-  config.kernel = options.kernel.kernel;
-  config.initrd =
-      TRY(BuildInitrd({options.guest.init(), options.guest.handler(), options.kernel.modules}));
-  for (const NetOptions& net : options.nets) {
-    config.nets.push_back(NetConfigOf(net));
-    config.addresses.push_back(net.address);
-  }
-  if (options.console) config.console_output = STDERR_FILENO;
-  return config;
-}
-
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -53,78 +22,39 @@ class FunctionRun {
   explicit FunctionRun(const RunOptions& options) : options_(options) {}
 
   Result<int> Run() {
-    start_ = Clock::now();
-    if (options_.jail.wanted) PrepareForFilters();
-    image_ = TRY(FunctionImage::Open(options_.image));
-    config_ = TRY(BootConfigOf(options_, *image_));
-    if (options_.jail.wanted) return RunJailed();
-    Confinement none;
-    return RunIn(none);
+    const auto signals = TRY(SignalWatcher::Create(
+        [this](int) { interruption_.Interrupt(); },
+        metrics_.wanted() ? [this](int) { metrics_.Write(); } : SignalWatcher::Callback()));
+    function_ = TRY(BootedFunction::Start(options_, {.log = driver_.log()}, &log_));
+    metrics_.Attach([this](bool json) { return function_->Metrics(json); });
+    interruption_.Bind([this] { function_->Interrupt(); });
+    const Result<int> invoked = Invoke();
+    metrics_.Detach();
+    if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
+    return invoked;
   }
 
  private:
-  // The supervisor's half: opens what is not open yet.
-  Result<int> RunJailed() {
-    std::vector<int> keep{image_->fd().get(), config_.image.get()};
-    config_.jail.kernel = TRY(WithContext(OpenFile(config_.kernel, O_RDONLY), "kernel"));
-    keep.push_back(config_.jail.kernel.get());
-    TRY(OpenForJail(&config_.jail.kvm, &config_.nets, &keep));
-    const MachineSize size{uint64_t{config_.description.memory_mib} << 20,
-                           config_.description.vcpus};
-    return RunConfined(options_.jail, size, std::move(keep), {options_.metrics, ""}, &log_,
-                       [this](Confinement& confinement) {
-                         const Result<int> status = RunIn(confinement);
-                         return status ? *status : ReportError(status.error());
-                       });
-  }
-
-  // The machine's half.
-  Result<int> RunIn(Confinement& confinement) {
-    config_.jail.threads = confinement.hooks();
-    config_.jail.lock_down = confinement.lock_down();
-    const uint32_t timeout_ms = config_.description.timeout_ms;
-    const std::string name = config_.description.name;
-    std::optional<ImageVerifier> verifier;
-    if (options_.verify) verifier.emplace(*std::move(image_), config_.jail.threads.io);
-    Interruption interruption;
-    MetricsFile metrics(options_.metrics, &log_, confinement.metrics_writer());
-    const auto signals = TRY(SignalWatcher::Create(
-        [&](int) {
-          if (verifier) verifier->Cancel();
-          interruption.Interrupt();
-        },
-        metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
-        confinement.lock_down()));
-    const auto machine = TRY(FunctionMachine::Boot(std::move(config_), driver_.log(), &log_));
-    metrics.Attach(&machine->metrics());
-    interruption.Bind([&machine] { machine->Interrupt(Interruption::kReason); });
-
-    const Result<void> verified = verifier ? verifier->Wait() : Result<void>();
-    int status = verified ? Invoke(*machine, name, timeout_ms) : ReportError(verified.error());
-    machine->Stop();
-    metrics.Detach();
-    if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());
-    return confinement.Finish(status);
-  }
-
-  int Invoke(FunctionMachine& machine, const std::string& name, uint32_t timeout_ms) {
-    const Result<void> loaded = machine.Load();
-    if (!loaded) return ReportMachineFailure(loaded.error(), machine);
-    driver_.report().SetLoaded(machine.timings(), start_);
-    return driver_.Finish(driver_.InvokeAll(machine, name, timeout_ms));
+  Result<int> Invoke() {
+    const Result<void> ready = function_->Ready();
+    if (!ready) return ReportMachineFailure(ready.error(), *function_);
+    driver_.report().SetLoaded(TRY(function_->timings()), start_);
+    return driver_.Finish(driver_.InvokeAll(*function_));
   }
 
   const RunOptions& options_;
+  const Clock::time_point start_ = Clock::now();
   StderrLog log_{LogLevel::kWarning};
   FunctionDriver driver_{options_.invoke};
-  Clock::time_point start_{};
-  std::optional<FunctionImage> image_;
-  FunctionMachineConfig config_;
+  Interruption interruption_;
+  MetricsFile metrics_{options_.metrics, &log_};
+  std::unique_ptr<BootedFunction> function_;
 };
 
 }  // namespace
 
 int RunFunction(const RunOptions& options) {
+  if (options.jail.wanted) return RunJailedFunction(options);
   const Result<int> status = FunctionRun(options).Run();
   return status ? *status : ReportError(status.error());
 }

@@ -24,17 +24,18 @@ class LayerRun {
     const auto signals =
         TRY(SignalWatcher::Create([&](int) { clone.machine->Interrupt("interrupted by a signal"); },
                                   SignalWatcher::Callback()));
-    const int warmed = driver_.InvokeAll(*clone.machine, clone.name, clone.timeout_ms);
-    const int status = warmed == 0 ? Save(clone) : warmed;
+    DrivenMachine driven(clone.machine.get(), clone.name, clone.timeout_ms);
+    const int warmed = driver_.InvokeAll(driven);
+    const int status = warmed == 0 ? Save(clone, driven) : warmed;
     clone.machine->Stop();
     if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
     return status;
   }
 
  private:
-  int Save(const FunctionClone& clone) const {
+  int Save(const FunctionClone& clone, const DrivenFunction& driven) const {
     const auto saved = SaveOver(clone);
-    if (!saved) return ReportMachineFailure(saved.error(), *clone.machine);
+    if (!saved) return ReportMachineFailure(saved.error(), driven);
     return options_.json ? ReportSaved(*saved) : 0;
   }
 

@@ -117,7 +117,7 @@ Result<int> RunIn(const VmOptions& options, MachineConfig config, MachineRestore
   const std::unique_ptr<Machine> machine =
       TRY(restore != nullptr ? restore->Start(std::move(config), log)
                              : MachineBuilder(std::move(config), log).Boot());
-  metrics.Attach(&machine->metrics());
+  metrics.Attach(TextOf(machine->metrics()));
   if (saver) saver->Attach(machine.get());
   if (const auto lock_down = confinement.lock_down()) lock_down();
   machine->Resume();

@@ -36,7 +36,8 @@ class RecordRun {
     const auto signals =
         TRY(SignalWatcher::Create([&](int) { clone.machine->Interrupt("interrupted by a signal"); },
                                   SignalWatcher::Callback()));
-    const int status = driver.InvokeAll(*clone.machine, clone.name, clone.timeout_ms);
+    DrivenMachine driven(clone.machine.get(), clone.name, clone.timeout_ms);
+    const int status = driver.InvokeAll(driven);
     records_.push_back(clone.machine->pager()->TakeRecord());
     clone.machine->Stop();
     if (signals->received() != 0) return ExitStatusOfSignal(signals->received());

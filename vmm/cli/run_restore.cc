@@ -96,10 +96,11 @@ class RestoreRun {
         metrics.wanted() ? [&](int) { metrics.Write(); } : SignalWatcher::Callback(),
         confinement.lock_down()));
     const auto machine = TRY(restore_->Start(driver_.log(), &log_));
-    metrics.Attach(&machine->metrics());
+    metrics.Attach(TextOf(machine->metrics()));
     interruption.Bind([&machine] { machine->Interrupt(Interruption::kReason); });
     driver_.report().SetRestored(machine->timings(), start_);
-    int status = driver_.Finish(driver_.InvokeAll(*machine, restore_->name, restore_->timeout_ms));
+    DrivenMachine driven(machine.get(), restore_->name, restore_->timeout_ms);
+    int status = driver_.Finish(driver_.InvokeAll(driven));
     if (status == 0 && options_.record) status = Record(*machine, confinement);
     machine->Stop();
     metrics.Detach();

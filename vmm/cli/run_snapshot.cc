@@ -1,12 +1,10 @@
 #include "vmm/cli/run_snapshot.h"
 
-#include <unistd.h>
-
+#include <memory>
 #include <string>
 
 #include "base/log.h"
-#include "vmm/cli/api_handle.h"
-#include "vmm/cli/api_nets.h"
+#include "vmm/cli/booted_function.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/interruption.h"
@@ -17,31 +15,19 @@
 namespace mayfly {
 namespace {
 
-// The machine is driven through the C API alone.
 class SnapshotRun {
  public:
   explicit SnapshotRun(const SnapshotOptions& options) : options_(options) {}
 
   Result<int> Run() {
-    const std::string stamps = StampDirectory();
-    // mayfly_open() has no handle yet that could say why it cannot be used.
-    TRY(VerifiedStamps::Open(stamps));
-    mayfly_options library = MAYFLY_OPTIONS_INIT;
-    library.log = [](void* user, int level, const char* line, size_t length) {
-      static_cast<StderrLog*>(user)->Write(static_cast<LogLevel>(level), {line, length});
-    };
-    library.user = &log_;
-    library.log_level = MAYFLY_LOG_WARNING;
-    library.verified_directory = stamps.c_str();
-    TRY(CheckApi(mayfly_open(&library, library_.out()), nullptr));
-    TRY(CheckApi(mayfly_image_open(library_.get(), options_.run.image.c_str(), image_.out()),
-                 library_.get()));
-    // A function that lives on for months is not made of a damaged file.
-    if (options_.run.verify) TRY(CheckApi(mayfly_image_verify(image_.get()), image_.get()));
-
+    BootedFunction::Wishes wishes{.snapshot = true, .verified_directory = StampDirectory()};
+    // The API has no handle yet that could say why it cannot be used.
+    TRY(VerifiedStamps::Open(wishes.verified_directory));
+    // With JSON nobody asks for what it prints.
+    if (!options_.json) wishes.log = PrintLog;
     const auto signals = TRY(SignalWatcher::Create([this](int) { interruption_.Interrupt(); }));
-    TRY(Boot());
-    interruption_.Bind([this] { mayfly_function_interrupt(function_.get()); });
+    function_ = TRY(BootedFunction::Start(options_.run, std::move(wishes), &log_));
+    interruption_.Bind([this] { function_->Interrupt(); });
     int status = WarmAndSave();
     if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());
     if (status == 0 && options_.json) return ReportSnapshotSaved();
@@ -49,39 +35,14 @@ class SnapshotRun {
   }
 
  private:
-  Result<void> Boot() {
-    const RunOptions& run = options_.run;
-    const ApiNets nets(run.nets);
-    mayfly_boot_options boot = MAYFLY_BOOT_OPTIONS_INIT;
-    boot.kernel = run.kernel_path.c_str();
-    boot.guest_directory = run.guest.directory.c_str();
-    boot.memory_bytes = uint64_t{run.memory_mib.value_or(0)} << 20;
-    boot.vcpus = run.vcpus.value_or(0);
-    boot.timeout_ms = run.timeout_ms.value_or(0);
-    boot.snapshot = 1;
-    boot.start_only = 1;
-    boot.console_fd = run.console ? STDERR_FILENO : 0;
-    boot.nets = nets.nets().data();
-    boot.net_count = nets.nets().size();
-    boot.net_settings = nets.nets().empty() ? nullptr : nets.settings().data();
-    // With JSON nobody asks for what it prints.
-    if (!options_.json) boot.log = PrintHandlerLog;
-    return CheckApi(mayfly_function_boot(image_.get(), &boot, function_.out()), image_.get());
-  }
-
-  static void PrintHandlerLog(void* /*user*/, uint64_t invocation, int stream, const char* text,
-                              size_t length) {
-    PrintLog({invocation, static_cast<control::LogStream>(stream), {text, length}});
-  }
-
   int WarmAndSave() {
-    const Result<void> ready = CheckFunction(mayfly_function_ready(function_.get()));
-    if (!ready) return ReportFailure(ready.error());
+    const Result<void> ready = function_->Ready();
+    if (!ready) return ReportMachineFailure(ready.error(), *function_);
     const int warmed = Warm();
     if (warmed != 0) return warmed;
     const Result<void> saved =
-        CheckFunction(mayfly_function_snapshot(function_.get(), options_.directory.c_str()));
-    return saved ? 0 : ReportFailure(saved.error());
+        function_->Check(mayfly_function_snapshot(function_->handle(), options_.directory.c_str()));
+    return saved ? 0 : ReportMachineFailure(saved.error(), *function_);
   }
 
   int Warm() {
@@ -94,15 +55,15 @@ class SnapshotRun {
     };
     for (uint32_t i = 0; i < invoke.repeat; ++i) {
       answer.clear();
-      const int status = mayfly_invoke(function_.get(), invoke.event.data(), invoke.event.size(),
-                                       &options, nullptr, nullptr);
+      const int status = mayfly_invoke(function_->handle(), invoke.event.data(),
+                                       invoke.event.size(), &options, nullptr, nullptr);
       if (status == MAYFLY_E_STATE && !interruption_.wanted()) {
         log_.Write(LogLevel::kWarning,
                    "--warm: left out, the handler takes no events before its snapshot");
         return 0;
       }
-      const Result<void> answered = CheckFunction(status);
-      if (!answered) return ReportFailure(answered.error());
+      const Result<void> answered = function_->Check(status);
+      if (!answered) return ReportMachineFailure(answered.error(), *function_);
       if (options_.json) continue;
       const int printed = PrintText(answer);
       if (printed != 0) return printed;
@@ -110,33 +71,16 @@ class SnapshotRun {
     return 0;
   }
 
-  Result<void> CheckFunction(int status) const { return CheckApi(status, function_.get()); }
-
-  // If it was the machine that ended, its reason says more than the silence that followed.
-  [[nodiscard]] int ReportFailure(const Error& error) const {
-    if (interruption_.wanted()) {
-      return ReportError(Error(ErrorCode::kCancelled, Interruption::kReason));
-    }
-    const int status = ReportError(error);
-    mayfly_end end = MAYFLY_END_INIT;
-    if (error.code() != ErrorCode::kGuest || mayfly_function_end(function_.get(), &end) != 0) {
-      return status;
-    }
-    return static_cast<int>(ExitCodeOfFunction(EndReasonOf(end.reason)));
-  }
-
   [[nodiscard]] Result<int> ReportSnapshotSaved() const {
     mayfly_saved saved = MAYFLY_SAVED_INIT;
-    TRY(CheckFunction(mayfly_function_saved(function_.get(), &saved)));
+    TRY(function_->Check(mayfly_function_saved(function_->handle(), &saved)));
     return ReportSaved({std::chrono::microseconds(saved.pause_us), saved.data_bytes});
   }
 
   const SnapshotOptions& options_;
   StderrLog log_{LogLevel::kWarning};
   Interruption interruption_;
-  ApiInstance library_;  // Closed last.
-  ApiImage image_;
-  ApiFunction function_;
+  std::unique_ptr<BootedFunction> function_;
 };
 
 }  // namespace

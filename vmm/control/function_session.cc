@@ -36,12 +36,6 @@ uint64_t NumberMember(const rapidjson::Document& document, const char* name) {
   return member != document.MemberEnd() && member->value.IsUint64() ? member->value.GetUint64() : 0;
 }
 
-HandlerError ParseHandlerError(const Frame& frame) {
-  const rapidjson::Document document = ParseGuestJson(frame.payload);
-  return {StringMember(document, "errorType", "Runtime.Unknown"),
-          StringMember(document, "errorMessage", ""), std::string(AsText(frame.payload))};
-}
-
 // For a guest that says nothing, not even that its deadline has passed.
 HandlerError SilenceError(const Invocation& invocation) {
   HandlerError error;
@@ -78,7 +72,7 @@ std::unexpected<Error> UnexpectedFrame(const Frame& frame) {
 // Of a frame that is there instead of none.
 std::unexpected<Error> InitsError(const Frame& frame) {
   if (frame.type != FrameType::kError) return UnexpectedFrame(frame);
-  const HandlerError error = ParseHandlerError(frame);
+  const HandlerError error = ParseHandlerError(frame.payload);
   return Fail(ErrorCode::kHandler, fmt::format("{}: {}", error.type, error.message));
 }
 
@@ -88,6 +82,12 @@ bool IsNothing(const Error& error) {
 }
 
 }  // namespace
+
+HandlerError ParseHandlerError(std::span<const uint8_t> json) {
+  const rapidjson::Document document = ParseGuestJson(json);
+  return {StringMember(document, "errorType", "Runtime.Unknown"),
+          StringMember(document, "errorMessage", ""), std::string(AsText(json))};
+}
 
 Result<bool> FunctionSession::PassOnLog(const Frame& frame) {
   if (frame.type != FrameType::kLog) return false;
@@ -134,7 +134,7 @@ Result<void> FunctionSession::Load(const std::string& description,
   TRY(channel_->Send(FrameType::kLoad, 0, AsBytes(description)));
   const Frame ready = TRY(ReceiveSkippingLogs(deadline));
   if (ready.type == FrameType::kError) {
-    const HandlerError error = ParseHandlerError(ready);
+    const HandlerError error = ParseHandlerError(ready.payload);
     return Fail(ErrorCode::kHandler, fmt::format("{}: {}", error.type, error.message));
   }
   if (ready.type != FrameType::kReady) return UnexpectedFrame(ready);
@@ -179,7 +179,7 @@ Result<InvocationResult> FunctionSession::ReceiveResult(const Invocation& invoca
     Frame frame = TRY(std::move(received));
     if (frame.type == FrameType::kError && frame.invocation == 0) {
       // A further life of the machine that could not begin.
-      const HandlerError error = ParseHandlerError(frame);
+      const HandlerError error = ParseHandlerError(frame.payload);
       return Fail(ErrorCode::kGuest, fmt::format("{}: {}", error.type, error.message));
     }
     // An answer to anything but what was asked is a guest that cannot be trusted any further.
@@ -195,7 +195,7 @@ Result<InvocationResult> FunctionSession::ReceiveResult(const Invocation& invoca
         result.error = SilenceError(invocation);
         return result;
       case FrameType::kError:
-        result.error = ParseHandlerError(frame);
+        result.error = ParseHandlerError(frame.payload);
         return result;
       case FrameType::kDone: {
         const rapidjson::Document document = ParseGuestJson(frame.payload);

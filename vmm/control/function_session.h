@@ -18,6 +18,9 @@ struct HandlerError {
   std::string json;  // As the guest sent it, with a stack trace if there is one.
 };
 
+// From a guest's error document, which is untrusted: what it lacks has other words for it.
+HandlerError ParseHandlerError(std::span<const uint8_t> json);
+
 struct Invocation {
   std::string request_id;
   std::chrono::milliseconds timeout;

@@ -187,4 +187,8 @@ Result<void> FunctionImage::Verify(const std::stop_token& stop) const {
   return {};
 }
 
+Result<FunctionImage> FunctionImage::Duplicate() const {
+  return FunctionImage(path_, TRY(fd_.Duplicate()), layout_, description_);
+}
+
 }  // namespace mayfly

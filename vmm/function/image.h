@@ -54,6 +54,9 @@ class FunctionImage {
   // `stop` came first.
   [[nodiscard]] Result<void> Verify(const std::stop_token& stop = {}) const;
 
+  // The same open file once more.
+  [[nodiscard]] Result<FunctionImage> Duplicate() const;
+
   [[nodiscard]] const FunctionDescription& description() const { return description_; }
   [[nodiscard]] const FunctionImageLayout& layout() const { return layout_; }
   [[nodiscard]] const std::string& path() const { return path_; }

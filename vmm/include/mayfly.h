@@ -43,7 +43,7 @@ extern "C" {
 /* ---------------------------------------------------------------- versions, features, errors */
 
 /* Grows when something is added to this header; what was there stays as it was. */
-#define MAYFLY_API_VERSION 3
+#define MAYFLY_API_VERSION 4
 
 enum {
   MAYFLY_OK = 0,
@@ -210,13 +210,14 @@ struct mayfly_boot_options {
   const struct mayfly_net_settings *net_settings; /* An array as long as `nets`; null: none. All
                                                      begin with the same size. */
   int start_only; /* 1: the boot returns as soon as the guest runs. */
-  int reserved;
+  int verify;     /* 1: as mayfly_image_verify(), while the guest boots. */
 };
 #define MAYFLY_BOOT_OPTIONS_INIT \
   {sizeof(struct mayfly_boot_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Boots a machine with the function in it, and returns when its handler is ready for events: a
- * second or so. MAYFLY_E_HANDLER if it does not start. */
+ * second or so. MAYFLY_E_HANDLER if it does not start; MAYFLY_E_CORRUPT, with `verify`, before the
+ * guest has seen anything of an image that is damaged. */
 MAYFLY_EXPORT int mayfly_function_boot(mayfly_image *image,
                                        const struct mayfly_boot_options *options,
                                        mayfly_function **out);
@@ -248,8 +249,21 @@ MAYFLY_EXPORT int mayfly_function_interrupt(mayfly_function *function);
 struct mayfly_end;
 MAYFLY_EXPORT int mayfly_function_end(mayfly_function *function, struct mayfly_end *end);
 
-/* Counters of the machine's devices as JSON, which docs/metrics.md describes. */
+/* When it came to what, by CLOCK_MONOTONIC in nanoseconds. MAYFLY_E_STATE until it is ready,
+ * MAYFLY_E_UNSUPPORTED of a jailed clone. */
+struct mayfly_times {
+  size_t size;
+  uint64_t created_ns; /* The machine was there, its guest about to run. */
+  uint64_t init_ns;    /* The guest's init had reached the host; 0 of a clone. */
+  uint64_t ready_ns;   /* The handler was ready for events. */
+};
+#define MAYFLY_TIMES_INIT {sizeof(struct mayfly_times), 0, 0, 0}
+MAYFLY_EXPORT int mayfly_function_times(mayfly_function *function, struct mayfly_times *times);
+
+/* Counters of the machine's devices, which docs/metrics.md describes, as JSON, or for Prometheus. */
 MAYFLY_EXPORT int mayfly_function_metrics(mayfly_function *function, void *buffer, size_t *size);
+MAYFLY_EXPORT int mayfly_function_metrics_text(mayfly_function *function, void *buffer,
+                                               size_t *size);
 
 /* Stops the machine, interrupts whatever call waits on the handle, and waits for it. */
 MAYFLY_EXPORT int mayfly_function_close(mayfly_function *function);
@@ -560,6 +574,7 @@ struct mayfly_end {
 MAYFLY_EXPORT int mayfly_machine_end(mayfly_machine *machine, struct mayfly_end *end);
 /* As mayfly_function_metrics(). */
 MAYFLY_EXPORT int mayfly_machine_metrics(mayfly_machine *machine, void *buffer, size_t *size);
+MAYFLY_EXPORT int mayfly_machine_metrics_text(mayfly_machine *machine, void *buffer, size_t *size);
 MAYFLY_EXPORT int mayfly_machine_close(mayfly_machine *machine);
 
 #ifdef __cplusplus

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "base/log.h"
+#include "vmm/cli/api_handle.h"
+#include "vmm/cli/driven_function.h"
+#include "vmm/cli/options.h"
+
+namespace mayfly {
+
+// A function that a command has booted through the C API, which is all that it is driven through.
+class BootedFunction final : public DrivenFunction {
+ public:
+  struct Wishes {
+    bool snapshot = false;               // mayfly_function_snapshot() will come.
+    std::string verified_directory{};    // As in mayfly_options; empty: none.
+    FunctionSession::LogCallback log{};  // For the handler's lines; may be empty.
+  };
+
+  // Returns as soon as the guest runs. `log` is borrowed.
+  static Result<std::unique_ptr<BootedFunction>> Start(const RunOptions& options, Wishes wishes,
+                                                       LogSink* log);
+
+  // Waits for the handler; kCorrupt if the image is damaged, and it was asked for.
+  Result<void> Ready();
+  Result<InvocationResult> Invoke(std::span<const uint8_t> event) override;
+  [[nodiscard]] std::optional<MachineEnd> end() const override;
+
+  // For a signal: ends what waits, and whatever fails from then on says so. Any thread.
+  void Interrupt();
+  // Once it is ready.
+  [[nodiscard]] Result<FunctionMachine::Timings> timings() const;
+  // As of MetricsFile. Any thread.
+  [[nodiscard]] Result<std::string> Metrics(bool json) const;
+
+  // For what only one command asks of it.
+  [[nodiscard]] mayfly_function* handle() const { return function_.get(); }
+  // What the API has returned for handle().
+  [[nodiscard]] Result<void> Check(int status) const;
+
+ private:
+  BootedFunction(FunctionSession::LogCallback on_log, LogSink* log)
+      : on_log_(std::move(on_log)), log_(log) {}
+
+  Result<void> Open(const RunOptions& options, const std::string& verified_directory);
+  Result<void> Boot(const RunOptions& options, bool snapshot);
+
+  FunctionSession::LogCallback on_log_;
+  LogSink* const log_;
+  std::atomic<bool> interrupted_{false};
+  ApiInstance library_;  // Closed last.
+  ApiImage image_;
+  ApiFunction function_;
+};
+
+}  // namespace mayfly

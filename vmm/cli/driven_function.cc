@@ -1,0 +1,11 @@
+#include "vmm/cli/driven_function.h"
+
+#include <fmt/format.h>
+
+namespace mayfly {
+
+Result<InvocationResult> DrivenMachine::Invoke(std::span<const uint8_t> event) {
+  return machine_->Invoke(event, {fmt::format("{}-{}", name_, ++count_), timeout_});
+}
+
+}  // namespace mayfly
