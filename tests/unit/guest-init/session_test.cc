@@ -78,7 +78,7 @@ class SessionTest : public testing::Test {
     if (::access((MAYFLY_EXAMPLES_DIR "/" + example + "/mayfly.json").c_str(), R_OK) != 0) {
       GTEST_SKIP() << "the examples are not built";
     }
-    ::signal(SIGPIPE, SIG_IGN);
+    ASSERT_NE(::signal(SIGPIPE, SIG_IGN), SIG_ERR);
     SocketPair pair = MakeSocketPair();
     host_ = std::move(pair.ours);
     platform_ = std::make_unique<HostPlatform>(example);

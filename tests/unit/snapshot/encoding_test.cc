@@ -39,8 +39,8 @@ struct Outer {
   }
 };
 
-const Outer kValue{0x04030201, "ab", {7, 8}, {{0x0605, true}, {9, false}}};
-const Bytes kEncoded{1, 2, 3, 4, 2, 0, 0, 0, 'a', 'b', 7, 8, 2, 0, 0, 0, 5, 6, 1, 9, 0, 0};
+Outer Value() { return {0x04030201, "ab", {7, 8}, {{0x0605, true}, {9, false}}}; }
+Bytes Encoded() { return {1, 2, 3, 4, 2, 0, 0, 0, 'a', 'b', 7, 8, 2, 0, 0, 0, 5, 6, 1, 9, 0, 0}; }
 
 template <class T>
 Bytes Encode(const T& value) {
@@ -58,9 +58,9 @@ Result<T> Decode(const Bytes& bytes) {
   return value;
 }
 
-TEST(EncodingTest, FieldsStandInOrderAndLittleEndian) { EXPECT_EQ(Encode(kValue), kEncoded); }
+TEST(EncodingTest, FieldsStandInOrderAndLittleEndian) { EXPECT_EQ(Encode(Value()), Encoded()); }
 
-TEST(EncodingTest, DecoderReturnsWhatWasEncoded) { EXPECT_EQ(*Decode<Outer>(kEncoded), kValue); }
+TEST(EncodingTest, DecoderReturnsWhatWasEncoded) { EXPECT_EQ(*Decode<Outer>(Encoded()), Value()); }
 
 TEST(EncodingTest, KernelStructuresAreTheirBytes) {
   kvm_msr_entry msr{};
@@ -78,14 +78,15 @@ TEST(EncodingTest, BoolsAreZeroOrOne) {
 }
 
 TEST(EncodingTest, DataThatEndsTooEarlyIsRefusedAtEveryLength) {
-  for (size_t size = 0; size < kEncoded.size(); ++size) {
-    const Bytes cut(kEncoded.begin(), kEncoded.begin() + static_cast<ptrdiff_t>(size));
+  const Bytes encoded = Encoded();
+  for (size_t size = 0; size < encoded.size(); ++size) {
+    const Bytes cut(encoded.begin(), encoded.begin() + static_cast<ptrdiff_t>(size));
     EXPECT_EQ(CodeOf(Decode<Outer>(cut)), ErrorCode::kCorrupt) << size;
   }
 }
 
 TEST(EncodingTest, BytesThatAreLeftAreRefused) {
-  Bytes bytes = kEncoded;
+  Bytes bytes = Encoded();
   bytes.push_back(0);
   EXPECT_TRUE(Mentions(MessageOf(Decode<Outer>(bytes)), "1 bytes too many"));
 }
@@ -101,7 +102,7 @@ TEST(EncodingTest, CountsLargerThanWhatIsLeftAreRefused) {
 }
 
 TEST(EncodingTest, ErrorsNameTheFieldFromTheOutsideIn) {
-  Bytes bytes = kEncoded;
+  Bytes bytes = Encoded();
   bytes[18] = 3;
   EXPECT_EQ(MessageOf(Decode<Outer>(bytes)), "inners: [0]: flag: 3 is neither 0 nor 1");
 }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kMemoryPages = 256;
 
-const PageRuns kSample{{{3, 1}, {16, 2}, {255, 1}}};
+PageRuns Sample() { return {{{3, 1}, {16, 2}, {255, 1}}}; }
 
 Result<PageRuns> Decode(std::span<const uint8_t> bytes) {
   return PageRuns::Decode(bytes, kMemoryPages);
@@ -27,19 +27,19 @@ TEST(PageRunsTest, ConsecutivePagesJoinOneRun) {
 }
 
 TEST(PageRunsTest, SurvivesItsFile) {
-  EXPECT_EQ(*Survivor(kSample), kSample);
+  EXPECT_EQ(*Survivor(Sample()), Sample());
   EXPECT_EQ(*Survivor(PageRuns{}), PageRuns{});
 }
 
 TEST(PageRunsTest, EveryTruncationIsRefused) {
-  const std::vector<uint8_t> file = *kSample.Encode();
+  const std::vector<uint8_t> file = *Sample().Encode();
   for (size_t size = 0; size < file.size(); ++size) {
     ASSERT_EQ(CodeOf(Decode(std::span(file).first(size))), ErrorCode::kCorrupt) << size;
   }
 }
 
 TEST(PageRunsTest, BytesBehindItAreRefused) {
-  std::vector<uint8_t> file = *kSample.Encode();
+  std::vector<uint8_t> file = *Sample().Encode();
   file.push_back(0);
   EXPECT_EQ(CodeOf(Decode(file)), ErrorCode::kCorrupt);
 }

@@ -23,7 +23,7 @@ constexpr uint64_t kChunk = MemoryLayout::kChunk;
 // Two chunks, of which one is a hole and one has a page, and a third of one page.
 constexpr uint64_t kSize = 2 * kChunk + kPage;
 
-const WorkingSet kWorkingSet{1, {{16, 1, true}, {32, 1, false}}};
+WorkingSet Recorded() { return {1, {{16, 1, true}, {32, 1, false}}}; }
 
 // Runs `body` on a thread that has mounts of its own. False where that is not allowed.
 bool InMountNamespace(const std::function<void()>& body) {
@@ -51,7 +51,7 @@ class SnapshotDirectoryTest : public ::testing::Test {
   void WriteWhole() const {
     const auto written = Write(path_);
     ASSERT_TRUE(written) << written.error().message();
-    ASSERT_TRUE(WriteWorkingSet(path_, kWorkingSet));
+    ASSERT_TRUE(WriteWorkingSet(path_, Recorded()));
   }
 
   [[nodiscard]] Result<void> OpenAndCheckAll() const {
@@ -172,7 +172,7 @@ TEST_F(SnapshotDirectoryTest, FullFileSystemLeavesTheOldWorkingSet) {
     WorkingSet large;
     large.runs.resize(2000, {0, 1, false});
     EXPECT_TRUE(Mentions(MessageOf(WriteWorkingSet(path_, large)), "No space left on device"));
-    EXPECT_EQ(*Snapshot::Open(path_)->ReadWorkingSet(), kWorkingSet);
+    EXPECT_EQ(*Snapshot::Open(path_)->ReadWorkingSet(), Recorded());
     EXPECT_EQ(scratch_.CountEntries("mount/snap"), 5u);
   };
   if (!InMountNamespace(body)) GTEST_SKIP() << "needs root for a mount namespace";

@@ -11,7 +11,7 @@ using Bytes = std::vector<uint8_t>;
 
 constexpr uint64_t kMemoryPages = 256;
 
-const WorkingSet kSample{1, {{16, 2, true}, {3, 1, false}, {255, 1, false}}};
+WorkingSet Sample() { return {1, {{16, 2, true}, {3, 1, false}, {255, 1, false}}}; }
 
 Result<WorkingSet> Decode(std::span<const uint8_t> bytes) {
   return WorkingSet::Decode(bytes, kMemoryPages);
@@ -40,19 +40,19 @@ TEST(WorkingSetTest, WhatHalfOfTheRecordsHaveIsCommon) {
   EXPECT_EQ(common.first_stage, 2u);
 }
 
-TEST(WorkingSetTest, SurvivesItsFile) { EXPECT_EQ(*Survivor(kSample), kSample); }
+TEST(WorkingSetTest, SurvivesItsFile) { EXPECT_EQ(*Survivor(Sample()), Sample()); }
 
 TEST(WorkingSetTest, EmptyOneSurvives) { EXPECT_EQ(*Survivor(WorkingSet{}), WorkingSet{}); }
 
 TEST(WorkingSetTest, EveryTruncationIsRefused) {
-  const Bytes file = kSample.Encode();
+  const Bytes file = Sample().Encode();
   for (size_t size = 0; size < file.size(); ++size) {
     ASSERT_EQ(CodeOf(Decode(std::span(file).first(size))), ErrorCode::kCorrupt) << size;
   }
 }
 
 TEST(WorkingSetTest, EverySingleBitFlipIsRefused) {
-  Bytes file = kSample.Encode();
+  Bytes file = Sample().Encode();
   for (size_t bit = 0; bit < file.size() * 8; ++bit) {
     file[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
     ASSERT_EQ(CodeOf(Decode(file)), ErrorCode::kCorrupt) << "bit " << bit;

@@ -73,7 +73,7 @@ TEST(MachineConfigTest, FileIsReadAndItsDirectoryIsTheBase) {
 
 TEST(MachineConfigTest, HugeAndMissingFilesAreRefused) {
   const Scratch scratch;
-  scratch.Write("vm.json", std::string(2 * 1024 * 1024, ' '));
+  scratch.Write("vm.json", std::string(2 << 20, ' '));
   EXPECT_EQ(CodeOf(ReadMachineConfig(scratch / "vm.json")), ErrorCode::kTooLarge);
   EXPECT_EQ(CodeOf(ReadMachineConfig(scratch / "gone.json")), ErrorCode::kNotFound);
 }

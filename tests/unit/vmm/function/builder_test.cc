@@ -329,7 +329,7 @@ TEST(BuilderTest, FullDiskLeavesNothingBehind) {
 TEST(BuilderTest, DiskThatFillsUpInMkfsLeavesNothingBehind) {
   const Scratch scratch;
   WriteNative(scratch, "fn");
-  scratch.Write("fn/data", std::string(1024 * 1024, 'x'));
+  scratch.Write("fn/data", std::string(1 << 20, 'x'));
   std::filesystem::create_directory(scratch / "out");
   // Room for the copies, not for the image beside them.
   if (::mount("none", (scratch / "out").c_str(), "tmpfs", 0, "size=6m") != 0) {
@@ -356,7 +356,7 @@ TEST(BuilderTest, SignalLeavesNothingBehind) {
   WriteNative(scratch, "fn");
   std::filesystem::create_directory(scratch / "out");
   const auto interrupts = Interrupts::Create();
-  ::raise(SIGTERM);
+  ASSERT_EQ(::raise(SIGTERM), 0);
   const auto result = BuildFunctionImage(scratch / "fn", scratch / "out/f.mfn", *interrupts);
   EXPECT_EQ(CodeOf(result), ErrorCode::kCancelled);
   EXPECT_EQ(scratch.CountEntries("out"), 0u);

@@ -63,7 +63,7 @@ TEST(InterruptsTest, CheckSeesASignalAndTakeConsumesIt) {
   const auto interrupts = Interrupts::Create();
   EXPECT_TRUE(interrupts->Check());
   EXPECT_EQ(interrupts->Take(), 0);
-  ::raise(SIGINT);
+  ASSERT_EQ(::raise(SIGINT), 0);
   EXPECT_EQ(CodeOf(interrupts->Check()), ErrorCode::kCancelled);
   EXPECT_EQ(interrupts->Take(), SIGINT);
   EXPECT_TRUE(interrupts->Check());

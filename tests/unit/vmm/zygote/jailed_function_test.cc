@@ -89,6 +89,7 @@ TEST_F(JailedFunctionTest, AnAnswerWithoutEndIsRefused) {
 
 TEST_F(JailedFunctionTest, AnUnknownPacketEndsTheClone) {
   const auto function = Start([](int clone) {
+    // NOLINTNEXTLINE(clang-analyzer-optin.core.EnumCastOutOfRange): what it is about.
     IgnoreFailure(SendPacket(clone, {static_cast<PacketKind>(99), 0, {}}));
     while (ReadPacket(clone).value_or(std::nullopt)) {  // Until the host closes its end.
     }

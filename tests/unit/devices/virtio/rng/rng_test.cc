@@ -148,7 +148,7 @@ TEST_F(RngTest, BufferOutsideMemoryBreaksTheQueue) {
 
 TEST_F(RngTest, GuestThatReadsWithoutEndGetsItsRate) {
   RateLimits limits;
-  limits.bytes = {.per_second = 640 * 1024, .burst = 32 * 1024, .one_time_burst = 0};
+  limits.bytes = {.per_second = 640 << 10, .burst = 32 << 10, .one_time_burst = 0};
   transport_ = *Make(RngDevice::Create({.name = "rng",
                                         .source = std::make_unique<FakeEntropy>(),
                                         .loop = loop_.get(),
@@ -216,8 +216,8 @@ TEST_F(RngTest, RestoredDeviceServesTheNextRequest) {
 
 TEST(HostEntropyTest, FillsLargeBuffersWithBytesThatDiffer) {
   HostEntropy source;
-  Bytes first(64 * 1024);
-  Bytes second(64 * 1024);
+  Bytes first(64 << 10);
+  Bytes second(64 << 10);
 
   ASSERT_TRUE(source.Fill(first));
   ASSERT_TRUE(source.Fill(second));
