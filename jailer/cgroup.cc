@@ -133,8 +133,8 @@ Result<void> SetMemory(int directory, bool unified, uint64_t bytes) {
     return Set(directory, "memory.oom.group", "1");
   }
   TRY(Set(directory, "memory.limit_in_bytes", std::to_string(bytes)));
-  // The two together. A little more, so that memory alone is what runs out: the kernel counts how
-  // often that did, and not how often this.
+  // The two together. A little more, so that it is memory alone that runs out: Linux 6.18 counts
+  // that in memory.failcnt, but leaves memory.memsw.failcnt at 0.
   IgnoreFailure(Set(directory, "memory.memsw.limit_in_bytes", std::to_string(bytes + kSwapBeside)));
   return {};
 }
@@ -250,7 +250,7 @@ uint64_t Cgroup::MemoryLimitHits() const {
   for (const Group& group : groups_) {
     if (group.unified) {
       const auto events = Get(group.directory.get(), "memory.events");
-      if (events) hits += NumberOf(*events, "max");
+      if (events) hits += NumberOf(*events, "oom");
     } else if (const auto count = Get(group.directory.get(), "memory.failcnt")) {
       hits += std::strtoull(count->c_str(), nullptr, 10);
     }

@@ -50,8 +50,9 @@ class Cgroup {
 
   // How many processes the kernel killed because the machine's memory was used up.
   [[nodiscard]] uint64_t OutOfMemoryKills() const;
-  // How often there was none to be had below its limit: what the kernel wants for itself then fails
-  // with ENOMEM, and nobody is killed.
+  // How often the machine came to its limit. Whatever the kernel wants for itself then, and cannot
+  // make room for, fails with ENOMEM, and nobody is killed. Version 2 counts only where there was
+  // no room to be made.
   [[nodiscard]] uint64_t MemoryLimitHits() const;
 
   // Removes the groups of `place` once whoever is left in it is dead; what is not there is fine.

@@ -46,7 +46,7 @@ struct JailEnd {
   int status = 0;              // Its exit status, or 128 and the signal's number.
   int signal = 0;              // The signal that ended it, or 0.
   bool out_of_memory = false;  // It, or a process of its own, was killed for its memory limit.
-  bool limit_was_hit = false;  // It came to that limit, which a system call may have failed for.
+  bool limit_was_hit = false;  // It came to that limit, for which a system call may have failed.
 };
 
 // What a jailed process says to its supervisor: `read` is called when there is something, and

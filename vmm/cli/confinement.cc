@@ -151,15 +151,16 @@ Result<std::unique_ptr<EndpointBroker>> ServeVsock(VsockConfig* vsock, std::vect
 }
 
 int Report(const JailEnd& end, const JailOptions& options) {
-  const std::string used_up = fmt::format("its memory limit of {} MiB is used up",
-                                          options.cgroup.memory_bytes.value_or(0) >> 20);
+  const std::string limit =
+      fmt::format("its memory limit of {} MiB", options.cgroup.memory_bytes.value_or(0) >> 20);
   if (end.out_of_memory) {
-    return ReportError(Error(
-        ErrorCode::kHost, fmt::format("jail {}: killed, because {}", options.id.text(), used_up)));
+    return ReportError(Error(ErrorCode::kHost, fmt::format("jail {}: killed, because {} is used up",
+                                                           options.id.text(), limit)));
   }
   if (end.limit_was_hit && end.status == static_cast<int>(ExitCode::kHost)) {
     (void)ReportError(
-        Error(ErrorCode::kHost, fmt::format("jail {}: {}", options.id.text(), used_up)));
+        Error(ErrorCode::kHost,
+              fmt::format("jail {}: it came to {}, which may be why", options.id.text(), limit)));
   }
   if (end.signal == SIGSYS) {
     return ReportError(Error(ErrorCode::kHost,
