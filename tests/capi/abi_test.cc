@@ -94,6 +94,13 @@ TEST(AbiTest, StructuresAreAsRecorded) {
   MEMBER(mayfly_restore_options, overrides);
   MEMBER(mayfly_restore_options, override_count);
   MEMBER(mayfly_restore_options, net_settings);
+  MEMBER(mayfly_restore_options, snapshot);
+  SIZE(mayfly_collect_options);
+  MEMBER(mayfly_collect_options, keep);
+  MEMBER(mayfly_collect_options, keep_count);
+  MEMBER(mayfly_collect_options, dry_run);
+  MEMBER(mayfly_collect_options, found);
+  MEMBER(mayfly_collect_options, user);
   SIZE(mayfly_zygote_options);
   MEMBER(mayfly_zygote_options, program);
   MEMBER(mayfly_zygote_options, limit);

@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/capi/api_fixture.h"
+#include "vmm/function/image.h"
 
 namespace mayfly {
 namespace {
@@ -259,7 +261,74 @@ TEST_F(ApiFunctionTest, VerifiedImageBoots) {
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
 }
 
-TEST_F(ApiFunctionTest, DamagedImageIsFoundBeforeTheGuestSeesIt) {
+// An image of a GiB, of zeros that match no digest: reading it takes a while.
+std::string LargeImage(const std::string& small, const std::string& path) {
+  constexpr uint64_t kBytes = 1 << 30;
+  const auto image = FunctionImage::Open(small).value();
+  const auto tail =
+      EncodeFunctionImageTail(kBytes, image.layout().image_digest, image.description());
+  std::filesystem::copy_file(small, path);
+  std::filesystem::resize_file(path, image.layout().image_size);
+  std::filesystem::resize_file(path, kBytes);
+  std::ofstream(path, std::ios::binary | std::ios::app)
+      .write(reinterpret_cast<const char*>(tail.data()), static_cast<std::streamsize>(tail.size()));
+  return path;
+}
+
+TEST_F(ApiFunctionTest, VerificationEndsWithItsFunction) {
+  const std::string path = LargeImage(ImagePath(), PathFor("large.mfn"));
+  mayfly_image* image = nullptr;
+  ASSERT_EQ(mayfly_image_open(lib_, path.c_str(), &image), MAYFLY_OK) << ErrorOf(lib_);
+  mayfly_boot_options options = BootOptions();
+  options.verify = 1;
+  options.start_only = 1;
+  mayfly_function* function = nullptr;
+  ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK) << ErrorOf(image);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+
+  ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK) << ErrorOf(image);
+  EXPECT_EQ(mayfly_function_interrupt(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_ready(function), MAYFLY_E_CANCELLED);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+
+  // While somebody waits for it.
+  ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK) << ErrorOf(image);
+  int status = MAYFLY_OK;
+  std::thread waiter([&] { status = mayfly_function_ready(function); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_EQ(mayfly_function_interrupt(function), MAYFLY_OK);
+  waiter.join();
+  EXPECT_EQ(status, MAYFLY_E_CANCELLED);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_image_close(image), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, StoppedFunctionCanBeAskedWhatItWas) {
+  mayfly_function* const function = Clone();
+  EXPECT_EQ(Invoke(function, "hello"), "hello");
+  EXPECT_EQ(mayfly_function_stop(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_stop(function), MAYFLY_OK);
+  mayfly_end end = MAYFLY_END_INIT;
+  EXPECT_EQ(mayfly_function_end(function, &end), MAYFLY_OK);
+  EXPECT_EQ(end.reason, MAYFLY_END_STOPPED);
+  std::string json(1 << 16, '\0');
+  size_t size = json.size();
+  EXPECT_EQ(mayfly_function_metrics(function, json.data(), &size), MAYFLY_OK);
+  EXPECT_EQ(mayfly_invoke(function, "x", 1, nullptr, nullptr, nullptr), MAYFLY_E_STATE);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, FunctionIsNotStoppedUnderACall) {
+  mayfly_function* const function = Clone();
+  mayfly_call* call = nullptr;
+  ASSERT_EQ(mayfly_invoke_start(function, "!silent", 7, nullptr, &call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_stop(function), MAYFLY_E_BUSY);
+  EXPECT_EQ(mayfly_call_close(call), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_stop(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+}
+
+TEST_F(ApiFunctionTest, DamagedImageIsFoundBeforeTheHandlerStarts) {
   const std::string damaged = PathFor("damaged.mfn");
   std::filesystem::copy_file(ImagePath(), damaged,
                              std::filesystem::copy_options::overwrite_existing);

@@ -26,6 +26,7 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_function_snapshot(nullptr, "x"), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_record(nullptr, "x"), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_interrupt(nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_function_stop(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_ready(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_saved(nullptr, nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_function_end(nullptr, nullptr), MAYFLY_E_HANDLE);
@@ -35,6 +36,10 @@ TEST_F(ApiMisuseTest, NullHandlesAreRefused) {
   EXPECT_EQ(mayfly_function_close(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_snapshot_open(nullptr, "x", nullptr, &snapshot), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_snapshot_info(nullptr, nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_snapshot_describe(nullptr, "x", nullptr, nullptr), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_snapshot_verify(nullptr, "x"), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_snapshot_flatten(nullptr, "x", "y"), MAYFLY_E_HANDLE);
+  EXPECT_EQ(mayfly_snapshot_collect(nullptr, "x", nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_snapshot_close(nullptr), MAYFLY_E_HANDLE);
   EXPECT_EQ(mayfly_restore(nullptr, nullptr, &function), MAYFLY_E_HANDLE);
   mayfly_pool* pool = nullptr;

@@ -237,6 +237,9 @@ TEST_F(ApiZygoteTest, MisuseIsRefused) {
   mayfly_function* function = nullptr;
   EXPECT_EQ(mayfly_restore(snapshot_, &restore, &function), MAYFLY_E_INVALID);
   restore.memory = MAYFLY_MEMORY_MAP;
+  restore.snapshot = 1;
+  EXPECT_EQ(mayfly_restore(snapshot_, &restore, &function), MAYFLY_E_INVALID);
+  restore.snapshot = 0;
   mayfly_snapshot* const other = OpenSnapshot();
   EXPECT_EQ(mayfly_restore(other, &restore, &function), MAYFLY_E_INVALID);
   EXPECT_EQ(mayfly_snapshot_close(other), MAYFLY_OK);

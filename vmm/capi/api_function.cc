@@ -35,8 +35,7 @@ Result<std::vector<uint8_t>> InitrdOf(const mayfly_boot_options& options,
                                       const KernelBundle& kernel) {
   std::string directory = TRY(ReadText(options.guest_directory, "guest_directory"));
   if (directory.empty()) directory = InstalledGuestDirectory();
-  return WithContext(BuildInitrd({directory + "/init", directory + "/handler", kernel.modules}),
-                     "guest programs");
+  return BuildInitrd({directory + "/init", directory + "/handler", kernel.modules});
 }
 
 Result<FunctionDescription> DescriptionOf(const mayfly_boot_options& options,
@@ -67,10 +66,7 @@ Status Boot(const Image& image, const mayfly_boot_options* options, mayfly_funct
   mayfly_boot_options given{};
   TRY(ReadOptions(options, &given));
   Nets nets = TRY(ReadNets(given.nets, given.net_count, given.net_settings));
-  std::vector<std::string> taps;
-  taps.reserve(nets.configs.size());
-  // One that was inherited has no name that would mean anything later.
-  for (const NetConfig& net : nets.configs) taps.push_back(net.fd.valid() ? "" : net.tap);
+  const std::vector<std::string> taps = TapsOf(nets);
   std::string path = TRY(ReadText(given.kernel, "kernel"));
   if (path.empty()) path = TRY(FindDefaultKernel());
   const KernelBundle kernel = TRY(ResolveKernel(path));
@@ -181,6 +177,14 @@ int mayfly_function_record(mayfly_function* function, const char* path) {
     const std::string directory = TRY(ReadPath(path, "path"));
     const Function::Turn turn = TRY(self.TakeTurn());
     return self.Record(directory);
+  });
+}
+
+int mayfly_function_stop(mayfly_function* function) {
+  return Enter<Function>(function, [](Function& self) -> Status {
+    const Function::Turn turn = TRY(self.TakeTurn());
+    self.Stop();
+    return 0;
   });
 }
 

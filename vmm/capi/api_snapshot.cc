@@ -77,6 +77,11 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   if (clone.record && clone.way != MemoryWay::kUffd) {
     return FailWith(MAYFLY_E_INVALID, "record: only with MAYFLY_MEMORY_UFFD");
   }
+  if (given.reserved != 0) return FailWith(MAYFLY_E_UNSUPPORTED, "restore options: reserved");
+  if (given.snapshot != 0 && (clone.way != MemoryWay::kMap || given.zygote != nullptr)) {
+    return FailWith(MAYFLY_E_INVALID,
+                    "snapshot: only with MAYFLY_MEMORY_MAP, and without a zygote");
+  }
   if (given.timeout_ms > FunctionDescription::kMostTimeoutMs) {
     return FailWith(MAYFLY_E_INVALID, "timeout_ms: too much");
   }
@@ -93,10 +98,14 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
     if (net.mtu == 0 && net.link_up) continue;
     return FailWith(MAYFLY_E_INVALID, "net_settings: mtu and link_down are as they were saved");
   }
+  Function::Parts parts;
+  if (given.snapshot != 0) {
+    parts.layer = Function::Layer{opened.path(), opened.manifest_digest(), opened.image().path(),
+                                  TapsOf(nets)};
+  }
   clone.nets = std::move(nets.configs);
   clone.addresses = std::move(nets.addresses);
 
-  Function::Parts parts;
   parts.name = opened.description().name;
   parts.timeout_ms = given.timeout_ms != 0 ? given.timeout_ms : opened.description().timeout_ms;
   parts.console = TRY(DuplicateOrNone(given.console_fd == 0 ? -1 : given.console_fd));

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include "vmm/capi/library.h"
@@ -17,7 +18,6 @@ int WithoutExceptions(Body body) noexcept {
   } catch (const std::bad_alloc&) {
     return MAYFLY_E_NO_MEMORY;
   } catch (...) {
-    // The C++ library throws when a thread cannot be started, and otherwise not at us.
     return MAYFLY_E_HOST;
   }
 }
@@ -37,7 +37,12 @@ int Enter(const void* handle, From from, Body body) noexcept {
     if (from == From::kOutsideCallbacks && object.library().InCallback()) {
       status = FailWith(MAYFLY_E_THREAD, "not in a callback");
     } else {
-      status = body(object);
+      try {
+        status = body(object);
+      } catch (const std::system_error& failure) {
+        // The C++ library throws when a thread cannot be started.
+        status = FailWith(MAYFLY_E_HOST, failure.what());
+      }
     }
     if (status) return *status;
     object.errors().Set(std::move(status.error().text));

@@ -8,25 +8,27 @@
 #include "base/file.h"
 #include "snapshot/snapshot_directory.h"
 #include "vmm/capi/arguments.h"
+#include "vmm/machine/function_manifest.h"
 
 namespace mayfly::capi {
 namespace {
 
 constexpr size_t kMostRequestId = 128;
 
+bool IsIdCharacter(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '.' || c == '_';
+}
+
 Result<std::string> ReadRequestId(const char* text) {
   std::string id = TRY(ReadText(text, "request_id"));
-  const bool plain = std::ranges::all_of(
-      id, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-'; });
-  if (id.size() <= kMostRequestId && plain) return id;
-  return Fail(ErrorCode::kInvalidArgument, "request_id: expected up to 128 of A-Z a-z 0-9 -");
+  if (id.size() <= kMostRequestId && std::ranges::all_of(id, IsIdCharacter)) return id;
+  return Fail(ErrorCode::kInvalidArgument, "request_id: expected up to 128 of A-Z a-z 0-9 - . _");
 }
 
 // A name goes into request ids, which have fewer characters.
 std::string PlainName(const std::string& name) {
   std::string plain = name.substr(0, kMostRequestId / 2);
-  std::ranges::replace_if(
-      plain, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '-');
+  std::ranges::replace_if(plain, [](char c) { return !IsIdCharacter(c); }, '-');
   return plain;
 }
 
@@ -150,13 +152,24 @@ Status Function::GetReady() {
   return 0;
 }
 
+Result<FunctionMachine::Saved> Function::Save(const std::string& path) {
+  if (parts_.manifest) {
+    return parts_.machine->SaveSnapshot(path, std::move(*parts_.manifest), library().stamps());
+  }
+  const Layer& layer = *parts_.layer;
+  auto parent = TRY(mayfly::Snapshot::Open(layer.parent));
+  Manifest manifest = TRY(ManifestOfLayer(parent, layer.digest, layer.image, layer.taps));
+  return parts_.machine->SaveSnapshot(path, std::move(manifest), library().stamps(),
+                                      std::move(parent));
+}
+
 Status Function::Snapshot(const std::string& path) {
   if (!ready_.load()) return FailWith(MAYFLY_E_STATE, "the function is not ready yet");
-  if (!parts_.manifest || finished_.exchange(true)) {
-    return FailWith(MAYFLY_E_STATE, "only once, after a boot with `snapshot`");
+  const bool wanted = parts_.manifest || parts_.layer;
+  if (!wanted || finished_.exchange(true)) {
+    return FailWith(MAYFLY_E_STATE, "only once, after a boot or a restore with `snapshot`");
   }
-  const auto saved =
-      parts_.machine->SaveSnapshot(path, std::move(*parts_.manifest), library().stamps());
+  const auto saved = Save(path);
   if (!saved) return FailureOf(saved.error());
   mayfly_saved told{};
   told.pause_us = static_cast<uint64_t>(
@@ -214,6 +227,15 @@ Status Function::LastInvocation(mayfly_invocation* out) const {
   MutexLock lock(mutex_);
   if (!last_) return FailWith(MAYFLY_E_STATE, "there was no invocation yet");
   return WriteInfo(*last_, out);
+}
+
+void Function::Stop() {
+  finished_ = true;
+  if (parts_.jailed) {
+    parts_.jailed->Interrupt();
+  } else {
+    parts_.machine->Stop();
+  }
 }
 
 void Function::Interrupt() {

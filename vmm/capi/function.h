@@ -45,11 +45,21 @@ class Function final : public ApiObject {
  public:
   static constexpr Kind kKind = Kind::kFunction;
 
+  // What it was restored from, and how it differs from that: for a snapshot over it.
+  struct Layer {
+    std::string parent;  // A path.
+    std::string digest;  // Of its manifest, in hexadecimal.
+    std::string image;   // The function's.
+    std::vector<std::string> taps;
+  };
+
   struct Parts {
     std::string name;
     uint32_t timeout_ms = 0;
-    UniqueFd console{};                         // What the machine's console writes to.
-    std::optional<Manifest> manifest{};         // If it is there to be snapshotted.
+    UniqueFd console{};  // What the machine's console writes to.
+    // If it is there to be snapshotted: one of them.
+    std::optional<Manifest> manifest{};
+    std::optional<Layer> layer{};
     bool ready = true;                          // Nothing is left for GetReady() to wait for.
     std::unique_ptr<ImageVerifier> verifier{};  // What it waits for first; may be null.
     // One of them: in this process, or in another one's jail. Last: they use the console.
@@ -86,6 +96,8 @@ class Function final : public ApiObject {
   // In a turn, once.
   Status Snapshot(const std::string& path);
   Status Record(const std::string& path) const;
+  // In a turn.
+  void Stop();
 
   [[nodiscard]] std::vector<uint8_t> answer() const;
   [[nodiscard]] Status Saved(mayfly_saved* out) const;
@@ -99,6 +111,7 @@ class Function final : public ApiObject {
 
  private:
   Outcome OutcomeOf(Result<InvocationResult> result);
+  Result<FunctionMachine::Saved> Save(const std::string& path);
   // For what failed: why, or that it was interrupted.
   Status FailureOf(const Error& error);
 

@@ -103,4 +103,12 @@ std::expected<Nets, Failure> ReadNets(const mayfly_net* nets, size_t count,
   return read;
 }
 
+std::vector<std::string> TapsOf(const Nets& nets) {
+  std::vector<std::string> taps;
+  taps.reserve(nets.configs.size());
+  // One that was inherited has no name that would mean anything later.
+  for (const NetConfig& net : nets.configs) taps.push_back(net.fd.valid() ? "" : net.tap);
+  return taps;
+}
+
 }  // namespace mayfly::capi

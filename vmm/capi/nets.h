@@ -1,6 +1,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "vmm/capi/status.h"
@@ -22,5 +23,8 @@ struct Nets {
 // `settings` is null, or an array as long. Errors name the device and the member.
 std::expected<Nets, Failure> ReadNets(const mayfly_net* nets, size_t count,
                                       const mayfly_net_settings* settings = nullptr);
+
+// Their names, for a snapshot.
+std::vector<std::string> TapsOf(const Nets& nets);
 
 }  // namespace mayfly::capi

@@ -1,7 +1,8 @@
 #include "vmm/cli/api_handle.h"
 
-#include <string>
 #include <utility>
+
+#include "snapshot/verified_stamp.h"
 
 namespace mayfly {
 namespace {
@@ -33,7 +34,22 @@ ErrorCode CodeOfApi(int status) {
   }
 }
 
+void WriteLog(void* user, int level, const char* line, size_t length) {
+  static_cast<LogSink*>(user)->Write(static_cast<LogLevel>(level), {line, length});
+}
+
 }  // namespace
+
+Result<void> OpenApi(const std::string& verified_directory, LogSink* log, ApiInstance* out) {
+  // mayfly_open() has no handle yet that could say why it cannot be used.
+  if (!verified_directory.empty()) TRY(VerifiedStamps::Open(verified_directory));
+  mayfly_options library = MAYFLY_OPTIONS_INIT;
+  if (log != nullptr) library.log = WriteLog;
+  library.user = log;
+  library.log_level = MAYFLY_LOG_WARNING;
+  if (!verified_directory.empty()) library.verified_directory = verified_directory.c_str();
+  return CheckApi(mayfly_open(&library, out->out()), nullptr);
+}
 
 Result<void> CheckApi(int status, const void* handle) {
   if (status >= 0) return {};

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <string>
 #include <utility>
 
+#include "base/log.h"
 #include "base/result.h"
 #include "vmm/include/mayfly.h"
 #include "vmm/machine/machine_end.h"
@@ -30,6 +32,10 @@ class ApiHandle {
 using ApiInstance = ApiHandle<mayfly_instance, mayfly_close>;
 using ApiImage = ApiHandle<mayfly_image, mayfly_image_close>;
 using ApiFunction = ApiHandle<mayfly_function, mayfly_function_close>;
+
+// An instance whose log goes to `log`, borrowed, if there is one. `verified_directory` is as in
+// mayfly_options; empty: none.
+Result<void> OpenApi(const std::string& verified_directory, LogSink* log, ApiInstance* out);
 
 // What a function of the C API has returned, as an error of ours: `handle` is what it was called
 // on.

@@ -8,6 +8,7 @@
 #include "vmm/bench/bench_report.h"
 #include "vmm/cli/booted_function.h"
 #include "vmm/cli/clone_function.h"
+#include "vmm/cli/driven_machine.h"
 
 namespace mayfly {
 namespace {
@@ -36,7 +37,8 @@ using Times = std::vector<Clock::time_point>;
 // The moments between the stages of a boot.
 Result<Times> BootOnce(const RunOptions& options, LogSink* log) {
   const Clock::time_point start = Clock::now();
-  const auto function = TRY(BootedFunction::Start(options, {}, log));
+  const auto function = TRY(BootedFunction::Open(options, {}, log));
+  TRY(function->Boot());
   TRY(function->Ready());
   TRY(Ask(*function, options.invoke));
   const Clock::time_point answered = Clock::now();

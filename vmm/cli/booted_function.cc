@@ -13,10 +13,6 @@ using TimePoint = std::chrono::steady_clock::time_point;
 
 TimePoint TimeOf(uint64_t nanoseconds) { return TimePoint(std::chrono::nanoseconds(nanoseconds)); }
 
-void WriteLog(void* user, int level, const char* line, size_t length) {
-  static_cast<LogSink*>(user)->Write(static_cast<LogLevel>(level), {line, length});
-}
-
 void PassOnLog(void* user, uint64_t invocation, int stream, const char* text, size_t length) {
   const auto& on_log = *static_cast<const FunctionSession::LogCallback*>(user);
   on_log({invocation, static_cast<control::LogStream>(stream), {text, length}});
@@ -24,43 +20,32 @@ void PassOnLog(void* user, uint64_t invocation, int stream, const char* text, si
 
 }  // namespace
 
-Result<std::unique_ptr<BootedFunction>> BootedFunction::Start(const RunOptions& options,
-                                                              Wishes wishes, LogSink* log) {
-  std::unique_ptr<BootedFunction> self(new BootedFunction(std::move(wishes.log), log));
-  TRY(self->Open(options, wishes.verified_directory));
-  TRY(self->Boot(options, wishes.snapshot));
+Result<std::unique_ptr<BootedFunction>> BootedFunction::Open(const RunOptions& options,
+                                                             Wishes wishes, LogSink* log) {
+  std::unique_ptr<BootedFunction> self(new BootedFunction(options, std::move(wishes)));
+  TRY(OpenApi(self->wishes_.verified_directory, log, &self->library_));
+  TRY(CheckApi(mayfly_image_open(self->library_.get(), options.image.c_str(), self->image_.out()),
+               self->library_.get()));
   return self;
 }
 
-Result<void> BootedFunction::Open(const RunOptions& options,
-                                  const std::string& verified_directory) {
-  mayfly_options library = MAYFLY_OPTIONS_INIT;
-  library.log = WriteLog;
-  library.user = log_;
-  library.log_level = MAYFLY_LOG_WARNING;
-  if (!verified_directory.empty()) library.verified_directory = verified_directory.c_str();
-  TRY(CheckApi(mayfly_open(&library, library_.out()), nullptr));
-  return CheckApi(mayfly_image_open(library_.get(), options.image.c_str(), image_.out()),
-                  library_.get());
-}
-
-Result<void> BootedFunction::Boot(const RunOptions& options, bool snapshot) {
-  const ApiNets nets(options.nets);
+Result<void> BootedFunction::Boot() {
+  const ApiNets nets(options_.nets);
   mayfly_boot_options boot = MAYFLY_BOOT_OPTIONS_INIT;
-  boot.kernel = options.kernel_path.c_str();
-  boot.guest_directory = options.guest.directory.c_str();
-  boot.memory_bytes = uint64_t{options.memory_mib.value_or(0)} << 20;
-  boot.vcpus = options.vcpus.value_or(0);
-  boot.timeout_ms = options.timeout_ms.value_or(0);
-  boot.snapshot = snapshot ? 1 : 0;
+  boot.kernel = options_.kernel_path.c_str();
+  boot.guest_directory = options_.guest.directory.c_str();
+  boot.memory_bytes = uint64_t{options_.memory_mib.value_or(0)} << 20;
+  boot.vcpus = options_.vcpus.value_or(0);
+  boot.timeout_ms = options_.timeout_ms.value_or(0);
+  boot.snapshot = wishes_.snapshot ? 1 : 0;
   boot.start_only = 1;
-  boot.verify = options.verify ? 1 : 0;
-  boot.console_fd = options.console ? STDERR_FILENO : 0;
+  boot.verify = options_.verify ? 1 : 0;
+  boot.console_fd = options_.console ? STDERR_FILENO : 0;
   boot.nets = nets.nets().data();
   boot.net_count = nets.nets().size();
   boot.net_settings = nets.nets().empty() ? nullptr : nets.settings().data();
-  if (on_log_) boot.log = PassOnLog;
-  boot.user = &on_log_;
+  if (wishes_.log) boot.log = PassOnLog;
+  boot.user = &wishes_.log;
   return CheckApi(mayfly_function_boot(image_.get(), &boot, function_.out()), image_.get());
 }
 
@@ -84,13 +69,13 @@ Result<InvocationResult> BootedFunction::Invoke(std::span<const uint8_t> event) 
     const auto* const begin = static_cast<const uint8_t*>(bytes);
     static_cast<std::vector<uint8_t>*>(user)->assign(begin, begin + length);
   };
-  const Result<void> invoked =
-      Check(mayfly_invoke(function_.get(), event.data(), event.size(), &options, nullptr, nullptr));
-  if (!invoked) {
-    // The handler's own error comes with a document.
-    if (result.answer.empty()) return std::unexpected(invoked.error());
+  const int status =
+      mayfly_invoke(function_.get(), event.data(), event.size(), &options, nullptr, nullptr);
+  if (status == MAYFLY_E_HANDLER || status == MAYFLY_E_TIMEOUT) {
     result.error = ParseHandlerError(result.answer);
     result.answer.clear();
+  } else {
+    TRY(Check(status));
   }
   mayfly_invocation cost = MAYFLY_INVOCATION_INIT;
   TRY(Check(mayfly_last_invocation(function_.get(), &cost)));
@@ -114,8 +99,9 @@ Result<FunctionMachine::Timings> BootedFunction::timings() const {
                                   TimeOf(times.ready_ns)};
 }
 
-Result<std::string> BootedFunction::Metrics(bool json) const {
-  const auto get = json ? mayfly_function_metrics : mayfly_function_metrics_text;
+Result<std::string> BootedFunction::Metrics(MetricsFormat format) const {
+  const auto get =
+      format == MetricsFormat::kJson ? mayfly_function_metrics : mayfly_function_metrics_text;
   // Counters grow, and with them the text.
   constexpr size_t kMore = 1024;
   std::string text;

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "vmm/cli/api_handle.h"
 #include "vmm/cli/driven_function.h"
+#include "vmm/cli/metrics_file.h"
 #include "vmm/cli/options.h"
 
 namespace mayfly {
@@ -20,11 +21,13 @@ class BootedFunction final : public DrivenFunction {
     FunctionSession::LogCallback log{};  // For the handler's lines; may be empty.
   };
 
-  // Returns as soon as the guest runs. `log` is borrowed.
-  static Result<std::unique_ptr<BootedFunction>> Start(const RunOptions& options, Wishes wishes,
-                                                       LogSink* log);
+  // Opens the image. Makes no threads. `options` and `log` are borrowed.
+  static Result<std::unique_ptr<BootedFunction>> Open(const RunOptions& options, Wishes wishes,
+                                                      LogSink* log);
 
-  // Waits for the handler; kCorrupt if the image is damaged, and it was asked for.
+  // Returns as soon as the guest runs. Everything below comes after it.
+  Result<void> Boot();
+  // Waits for the handler; kCorrupt if the image was to be compared with its digest, and differs.
   Result<void> Ready();
   Result<InvocationResult> Invoke(std::span<const uint8_t> event) override;
   [[nodiscard]] std::optional<MachineEnd> end() const override;
@@ -33,8 +36,9 @@ class BootedFunction final : public DrivenFunction {
   void Interrupt();
   // Once it is ready.
   [[nodiscard]] Result<FunctionMachine::Timings> timings() const;
-  // As of MetricsFile. Any thread.
-  [[nodiscard]] Result<std::string> Metrics(bool json) const;
+  // As MetricsFile wants them. Any thread.
+  [[nodiscard]] Result<std::string> Metrics(MetricsFormat format) const;
+  void Stop() { mayfly_function_stop(function_.get()); }
 
   // For what only one command asks of it.
   [[nodiscard]] mayfly_function* handle() const { return function_.get(); }
@@ -42,14 +46,11 @@ class BootedFunction final : public DrivenFunction {
   [[nodiscard]] Result<void> Check(int status) const;
 
  private:
-  BootedFunction(FunctionSession::LogCallback on_log, LogSink* log)
-      : on_log_(std::move(on_log)), log_(log) {}
+  BootedFunction(const RunOptions& options, Wishes wishes)
+      : options_(options), wishes_(std::move(wishes)) {}
 
-  Result<void> Open(const RunOptions& options, const std::string& verified_directory);
-  Result<void> Boot(const RunOptions& options, bool snapshot);
-
-  FunctionSession::LogCallback on_log_;
-  LogSink* const log_;
+  const RunOptions& options_;
+  Wishes wishes_;
   std::atomic<bool> interrupted_{false};
   ApiInstance library_;  // Closed last.
   ApiImage image_;

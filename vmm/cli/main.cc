@@ -38,12 +38,10 @@ struct Execute {
   }
   int operator()(const SnapshotArguments& arguments) const {
     if (!arguments.info.empty()) return ReportSnapshot(arguments.info, arguments.json);
-    if (!arguments.verify.empty()) return VerifySnapshot(arguments.verify);
+    if (!arguments.verify.empty()) return RunVerify(arguments.verify);
     if (!arguments.flatten.empty()) return RunFlatten(arguments.flatten, arguments.flatten_output);
     if (!arguments.garbage.empty()) {
-      GarbageOptions garbage{arguments.garbage, std::nullopt, arguments.dry_run};
-      if (!arguments.keep.empty()) garbage.keep = arguments.keep;
-      return RunGarbageCollection(garbage);
+      return RunGarbageCollection(arguments.garbage, arguments.keep, arguments.dry_run);
     }
     if (!arguments.record.directory.empty()) {
       const auto options = PrepareRecord(arguments);

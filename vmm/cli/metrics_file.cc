@@ -68,14 +68,14 @@ void MetricsFile::WriteLocked() {
 
 Result<void> MetricsFile::WriteText() {
   const bool json = path_.ends_with(".json");
-  std::string text = TRY(source_(json));
+  std::string text = TRY(source_(json ? MetricsFormat::kJson : MetricsFormat::kPrometheus));
   if (json) text += '\n';
   return writer_ ? writer_(text) : Replace(path_, text);
 }
 
 MetricsFile::Source TextOf(const MetricsRegistry& metrics) {
-  return [&metrics](bool json) -> Result<std::string> {
-    return json ? metrics.Json() : metrics.Prometheus();
+  return [&metrics](MetricsFormat format) -> Result<std::string> {
+    return format == MetricsFormat::kJson ? metrics.Json() : metrics.Prometheus();
   };
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -10,6 +11,11 @@
 
 namespace mayfly {
 
+enum class MetricsFormat : uint8_t {
+  kJson,
+  kPrometheus,  // Its text format.
+};
+
 // Where --metrics asks a machine's metrics to be written: at its end, and whenever Write() is
 // called. Any thread.
 class MetricsFile {
@@ -17,6 +23,8 @@ class MetricsFile {
   // Fails if nothing can be written at `path`, before a machine is started for nothing.
   static Result<void> CheckPath(const std::string& path);
 
+  // A machine's metrics as they are now; JSON without a newline.
+  using Source = std::function<Result<std::string>(MetricsFormat format)>;
   // Takes the file's new text, where somebody else writes it.
   using Writer = std::function<Result<void>(const std::string& text)>;
 
@@ -30,9 +38,6 @@ class MetricsFile {
 
   // Writes the file as Write() does.
   static Result<void> Replace(const std::string& path, const std::string& text);
-
-  // A machine's metrics as they are now, as JSON or in Prometheus's text format.
-  using Source = std::function<Result<std::string>(bool json)>;
 
   // `source` is called until Detach(), which writes the file once more and waits for a Write() that
   // is under way.

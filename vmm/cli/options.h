@@ -34,7 +34,7 @@ struct RunOptions {
   std::string image;  // The .mfn file.
   InvokeOptions invoke;
   bool console = false;  // Show the guest's console on standard error.
-  bool verify = true;    // Compare the image's digest before the start.
+  bool verify = true;    // Compare the image with its digest, while the guest boots.
   std::string metrics;   // Where to write them; empty: nowhere.
   // Each replaces what the image's description says.
   std::optional<uint32_t> memory_mib;

@@ -22,13 +22,15 @@ class FunctionRun {
   explicit FunctionRun(const RunOptions& options) : options_(options) {}
 
   Result<int> Run() {
+    function_ = TRY(BootedFunction::Open(options_, {.log = driver_.log()}, &log_));
     const auto signals = TRY(SignalWatcher::Create(
         [this](int) { interruption_.Interrupt(); },
         metrics_.wanted() ? [this](int) { metrics_.Write(); } : SignalWatcher::Callback()));
-    function_ = TRY(BootedFunction::Start(options_, {.log = driver_.log()}, &log_));
-    metrics_.Attach([this](bool json) { return function_->Metrics(json); });
+    TRY(function_->Boot());
+    metrics_.Attach([this](MetricsFormat format) { return function_->Metrics(format); });
     interruption_.Bind([this] { function_->Interrupt(); });
     const Result<int> invoked = Invoke();
+    function_->Stop();
     metrics_.Detach();
     if (signals->received() != 0) return ExitStatusOfSignal(signals->received());
     return invoked;

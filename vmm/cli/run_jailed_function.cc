@@ -1,7 +1,6 @@
 #include "vmm/cli/run_jailed_function.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -10,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "vmm/cli/confinement.h"
+#include "vmm/cli/driven_machine.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/interruption.h"

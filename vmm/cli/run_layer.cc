@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "snapshot/verified_stamp.h"
 #include "vmm/cli/clone_function.h"
+#include "vmm/cli/driven_machine.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/output.h"
@@ -42,19 +43,10 @@ class LayerRun {
   [[nodiscard]] Result<FunctionMachine::Saved> SaveOver(const FunctionClone& clone) const {
     const VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
     Snapshot parent = TRY(Snapshot::Open(options_.restore.directory));
-    if (parent.manifest_digest() != clone.snapshot.manifest_digest()) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  fmt::format("{}: another snapshot has its name by now", parent.path()));
-    }
-    Manifest manifest = parent.manifest();
-    manifest.mayfly_version = MAYFLY_VERSION;
-    manifest.cpu = HostCpuName();
-    if (!options_.restore.image.empty()) {
-      manifest.disks[0].path = TRY(RealPath(options_.restore.image));
-    }
-    for (size_t i = 0; i < options_.restore.nets.size(); ++i) {
-      manifest.nets[i].tap = options_.restore.nets[i].tap;
-    }
+    std::vector<std::string> taps;
+    for (const NetOptions& net : options_.restore.nets) taps.push_back(net.tap);
+    Manifest manifest = TRY(ManifestOfLayer(parent, ToHex(clone.snapshot.manifest_digest()),
+                                            options_.restore.image, taps));
     return clone.machine->SaveSnapshot(options_.directory, std::move(manifest), &stamps,
                                        std::move(parent));
   }

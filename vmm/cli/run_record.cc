@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "vmm/cli/clone_function.h"
+#include "vmm/cli/driven_machine.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/output.h"

@@ -11,6 +11,7 @@
 #include "snapshot/snapshot_directory.h"
 #include "vmm/cli/clone_function.h"
 #include "vmm/cli/confinement.h"
+#include "vmm/cli/driven_machine.h"
 #include "vmm/cli/exit_codes.h"
 #include "vmm/cli/function_driver.h"
 #include "vmm/cli/interruption.h"

@@ -15,18 +15,18 @@
 namespace mayfly {
 namespace {
 
+// A function lives on for months in its snapshot: it is not made of a damaged file.
 class SnapshotRun {
  public:
   explicit SnapshotRun(const SnapshotOptions& options) : options_(options) {}
 
   Result<int> Run() {
     BootedFunction::Wishes wishes{.snapshot = true, .verified_directory = StampDirectory()};
-    // The API has no handle yet that could say why it cannot be used.
-    TRY(VerifiedStamps::Open(wishes.verified_directory));
     // With JSON nobody asks for what it prints.
     if (!options_.json) wishes.log = PrintLog;
+    function_ = TRY(BootedFunction::Open(options_.run, std::move(wishes), &log_));
     const auto signals = TRY(SignalWatcher::Create([this](int) { interruption_.Interrupt(); }));
-    function_ = TRY(BootedFunction::Start(options_.run, std::move(wishes), &log_));
+    TRY(function_->Boot());
     interruption_.Bind([this] { function_->Interrupt(); });
     int status = WarmAndSave();
     if (signals->received() != 0) status = ExitStatusOfSignal(signals->received());

@@ -9,9 +9,6 @@ namespace mayfly {
 // `mayfly snapshot info`: prints what a snapshot is. Returns the exit status.
 int ReportSnapshot(const std::string& directory, bool json);
 
-// `mayfly snapshot verify`: compares all of it with its digests. Returns the exit status.
-int VerifySnapshot(const std::string& directory);
-
 // What `mayfly snapshot` prints at its end with --json. Returns the exit status.
 int ReportSaved(const FunctionMachine::Saved& saved);
 

@@ -216,8 +216,8 @@ struct mayfly_boot_options {
   {sizeof(struct mayfly_boot_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Boots a machine with the function in it, and returns when its handler is ready for events: a
- * second or so. MAYFLY_E_HANDLER if it does not start; MAYFLY_E_CORRUPT, with `verify`, before the
- * guest has seen anything of an image that is damaged. */
+ * second or so, or as long as it takes to read the image. MAYFLY_E_HANDLER if it does not start;
+ * MAYFLY_E_CORRUPT, with `verify`, before init is told to mount an image that is damaged. */
 MAYFLY_EXPORT int mayfly_function_boot(mayfly_image *image,
                                        const struct mayfly_boot_options *options,
                                        mayfly_function **out);
@@ -227,8 +227,8 @@ MAYFLY_EXPORT int mayfly_function_boot(mayfly_image *image,
  * MAYFLY_E_STATE. 0 at once if it is ready. One at a time. */
 MAYFLY_EXPORT int mayfly_function_ready(mayfly_function *function);
 
-/* Writes a snapshot into the new directory `path`, whole or not at all. Only after a boot with
- * `snapshot`, and after whatever invocations are to warm the function; afterwards it is only to be
+/* Writes a snapshot into the new directory `path`, whole or not at all. Only after a boot or a restore
+ * with `snapshot`, and after whatever invocations are to warm the function; afterwards it is only to be
  * closed. One at a time. */
 MAYFLY_EXPORT int mayfly_function_snapshot(mayfly_function *function, const char *path);
 
@@ -240,6 +240,10 @@ struct mayfly_saved {
 };
 #define MAYFLY_SAVED_INIT {sizeof(struct mayfly_saved), 0, 0}
 MAYFLY_EXPORT int mayfly_function_saved(mayfly_function *function, struct mayfly_saved *saved);
+
+/* Ends the machine; the function can be asked for its end and its metrics until it is closed. One at
+ * a time. */
+MAYFLY_EXPORT int mayfly_function_stop(mayfly_function *function);
 
 /* Ends what waits in mayfly_function_ready(), mayfly_invoke() or mayfly_function_snapshot(), with
  * MAYFLY_E_CANCELLED; from then on the function is only to be closed. In callbacks. */
@@ -254,8 +258,9 @@ MAYFLY_EXPORT int mayfly_function_end(mayfly_function *function, struct mayfly_e
 struct mayfly_times {
   size_t size;
   uint64_t created_ns; /* The machine was there, its guest about to run. */
-  uint64_t init_ns;    /* The guest's init had reached the host; 0 of a clone. */
-  uint64_t ready_ns;   /* The handler was ready for events. */
+  uint64_t init_ns;    /* The guest's init was heard, by whoever waits for the handler, and with
+                          `verify` after that; 0 of a clone. */
+  uint64_t ready_ns;   /* The handler was ready for events; of a clone as created_ns. */
 };
 #define MAYFLY_TIMES_INIT {sizeof(struct mayfly_times), 0, 0, 0}
 MAYFLY_EXPORT int mayfly_function_times(mayfly_function *function, struct mayfly_times *times);
@@ -343,9 +348,13 @@ struct mayfly_restore_options {
   /* As at boot, for `nets`. Limits and the filter are not in a snapshot: without them the clone has
    * none. mtu and link_down are the snapshot's, and have to be 0. */
   const struct mayfly_net_settings *net_settings;
+  int snapshot; /* 1: mayfly_function_snapshot() will be called, once: it writes what is not as in
+                   this snapshot, over which the new one lies. Without a zygote, and only with
+                   MAYFLY_MEMORY_MAP. */
+  int reserved;
 };
 #define MAYFLY_RESTORE_OPTIONS_INIT \
-  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  {sizeof(struct mayfly_restore_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* A new clone, which runs when this returns and is ready for mayfly_invoke(). It has fresh entropy,
  * the host's clock and an identity of its own. */
@@ -356,6 +365,51 @@ MAYFLY_EXPORT int mayfly_restore(mayfly_snapshot *snapshot,
 /* Writes what a clone restored with `record` has touched so far into the snapshot at `path`, for
  * later clones to have it filled ahead. Once. */
 MAYFLY_EXPORT int mayfly_function_record(mayfly_function *function, const char *path);
+
+/* ---------------------------------------------------------------- snapshots as directories
+ *
+ *   status = mayfly_snapshot_flatten(lib, "warm.snapshot", "whole.snapshot");
+ *   if (status == 0) status = mayfly_snapshot_verify(lib, "whole.snapshot");
+ *
+ * Of functions and of machines. */
+
+/* What is known of the snapshot at `path`, as JSON: what mayfly snapshot info --json prints. */
+MAYFLY_EXPORT int mayfly_snapshot_describe(mayfly_instance *lib, const char *path, void *buffer,
+                                           size_t *size);
+
+/* Reads all of it, and of those that it lies over, and compares it with its digests:
+ * MAYFLY_E_CORRUPT if anything differs. */
+MAYFLY_EXPORT int mayfly_snapshot_verify(mayfly_instance *lib, const char *path);
+
+/* Copies it and what it lies over into one, which lies over none, in the new directory `to`, whole
+ * or not at all. */
+MAYFLY_EXPORT int mayfly_snapshot_flatten(mayfly_instance *lib, const char *path, const char *to);
+
+/* What became of what a collection found. */
+enum {
+  MAYFLY_GARBAGE_REMOVED, /* It is gone; in a dry run: it would be. */
+  MAYFLY_GARBAGE_IN_USE,  /* Somebody writes it, or has it open. */
+  MAYFLY_GARBAGE_DAMAGED  /* It cannot be read, and stays. */
+};
+
+struct mayfly_collect_options {
+  size_t size;
+  /* The names, in the directory, of the snapshots that are needed: they stay, with those that they
+   * lie over, and all others go. Null: only what killed writers have left goes. */
+  const char *const *keep;
+  size_t keep_count; /* At most 4096. */
+  int dry_run;       /* 1: nothing is removed. */
+  int reserved;
+  /* Called for each thing found before the call returns; `what` is for people. May be null. */
+  void (*found)(void *user, int fate, const char *name, const char *what);
+  void *user;
+};
+#define MAYFLY_COLLECT_OPTIONS_INIT {sizeof(struct mayfly_collect_options), 0, 0, 0, 0, 0, 0}
+
+/* Removes from `directory`, in which snapshots stand, what nobody needs. MAYFLY_E_NOT_FOUND, before
+ * anything is removed, if one of `keep`, or one that it lies over there, is missing. */
+MAYFLY_EXPORT int mayfly_snapshot_collect(mayfly_instance *lib, const char *directory,
+                                          const struct mayfly_collect_options *options);
 
 /* ---------------------------------------------------------------- jailed clones
  *
@@ -378,8 +432,8 @@ struct mayfly_zygote_options {
 
 /* Starts a process that has the snapshot and a jail, and waits; returns when it does. Each clone that
  * mayfly_restore() has it make is a process of its own in the jail: what breaks out of its guest
- * finds neither the caller nor other clones. Of its clones mayfly_function_metrics() has nothing
- * (MAYFLY_E_UNSUPPORTED). The snapshot has no network devices. The process is the caller's child,
+ * finds neither the caller nor other clones. Of its clones mayfly_function_metrics(), its _text() and
+ * mayfly_function_times() have nothing (MAYFLY_E_UNSUPPORTED). The snapshot has no network devices. The process is the caller's child,
  * and waited for at the close. */
 MAYFLY_EXPORT int mayfly_zygote_start(mayfly_snapshot *snapshot,
                                       const struct mayfly_zygote_options *options,
@@ -401,7 +455,7 @@ struct mayfly_invoke_options {
   size_t size;
   uint32_t timeout_ms; /* 0: the function's own; at most 900000. */
   uint32_t reserved;
-  const char *request_id; /* Of A-Z a-z 0-9 -, at most 128; null: one is made. */
+  const char *request_id; /* Of A-Z a-z 0-9 - . _, at most 128; null: one is made. */
   /* Gets the answer before the call returns, or on the call's own thread if it was started; valid
    * while it runs. */
   void (*answer)(void *user, const void *bytes, size_t length);

@@ -38,6 +38,22 @@ Result<Manifest> ManifestOfFunction(const FunctionImage& image,
   return manifest;
 }
 
+Result<Manifest> ManifestOfLayer(const Snapshot& parent, const std::string& digest,
+                                 const std::string& image, const std::vector<std::string>& taps) {
+  if (ToHex(parent.manifest_digest()) != digest) {
+    return Fail(ErrorCode::kInvalidArgument,
+                fmt::format("{}: another snapshot has its name by now", parent.path()));
+  }
+  Manifest manifest = parent.manifest();
+  manifest.mayfly_version = MAYFLY_VERSION;
+  manifest.cpu = HostCpuName();
+  if (!image.empty()) manifest.disks[0].path = TRY(RealPath(image));
+  for (size_t i = 0; i < taps.size() && i < manifest.nets.size(); ++i) {
+    manifest.nets[i].tap = taps[i];
+  }
+  return manifest;
+}
+
 Result<FunctionImage> ImageOf(const Manifest& manifest, const std::string& elsewhere) {
   if (!manifest.function || manifest.disks.size() != 1) {
     return Fail(ErrorCode::kInvalidArgument, "not a function's snapshot");

@@ -1,4 +1,4 @@
-#include "vmm/cli/driven_function.h"
+#include "vmm/cli/driven_machine.h"
 
 #include <fmt/format.h>
 
