@@ -36,6 +36,31 @@ TEST_F(ShellTest, MachineGoesOnInAShell) {
   ExpectALife();
 }
 
+TEST_F(ShellTest, ShellOfAnotherStateGetsTheRegistersOfItsOwn) {
+  const MachineState own = state_;
+  state_.vcpus.front().registers.rip = 0;
+  state_.vcpus.front().registers.rsp = 0;
+  EXPECT_TRUE(FilledShell()->HasRegistersOf(state_));
+  EXPECT_FALSE(FilledShell()->HasRegistersOf(own));
+  auto machine = MachineBuilder(ConfigFor("", ""), nullptr).Restore(own, FilledShell());
+  ASSERT_TRUE(machine) << machine.error().message();
+  machine_ = *std::move(machine);
+  BeginLife();
+  ExpectALife();
+}
+
+// Setting them reads page directory pointers, which a shell's memory does not have yet.
+TEST_F(ShellTest, RegistersOfA32BitProcessorWithPaeAreNotSetAhead) {
+  EXPECT_TRUE(Shell::SetsRegistersOf(state_));
+  kvm_sregs& system = state_.vcpus.front().system;
+  system.cr0 |= 1U << 31;
+  system.cr4 |= 1U << 5;
+  system.efer &= ~(1ULL << 10);
+  EXPECT_FALSE(Shell::SetsRegistersOf(state_));
+  system.cr4 &= ~(1ULL << 5);
+  EXPECT_TRUE(Shell::SetsRegistersOf(state_));
+}
+
 TEST_F(ShellTest, ShellThatNobodyTakesGoesAway) {
   const auto shell = Shell::Create(state_);
   EXPECT_TRUE(shell);

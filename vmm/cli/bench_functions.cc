@@ -96,6 +96,7 @@ Result<std::vector<FunctionBenchRow>> MeasureAnswers(const RestoreOptions& optio
                                                      uint32_t runs) {
   StderrLog log(LogLevel::kWarning);
   std::vector<FunctionBenchRow> rows;
+  rows.reserve(ways.size());
   for (const FillMemory way : ways) {
     rows.push_back(RowOf(std::string(NameOf(way)), {"restore_us", "answer_us", "total_us"}));
   }

@@ -44,6 +44,7 @@ class LayerRun {
     const VerifiedStamps stamps = TRY(VerifiedStamps::Open(StampDirectory()));
     Snapshot parent = TRY(Snapshot::Open(options_.restore.directory));
     std::vector<std::string> taps;
+    taps.reserve(options_.restore.nets.size());
     for (const NetOptions& net : options_.restore.nets) taps.push_back(net.tap);
     Manifest manifest = TRY(ManifestOfLayer(parent, ToHex(clone.snapshot.manifest_digest()),
                                             options_.restore.image, taps));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <memory>
 
 namespace mayfly {
@@ -140,15 +141,11 @@ Result<void> PrepareVcpu(const Vcpu& vcpu, const VcpuState& state) {
   return CompareCpuid(vcpu, state);
 }
 
-// The order matters: the system registers hold the APIC's base, so the local APIC comes after them;
-// the MSRs hold its timer's deadline, which an APIC that is not yet in that mode drops without a
-// word; the general registers clear pending exceptions, so the events come last. The vCPU is new,
-// and each call costs microseconds: what it has already is not set again.
+// The order of all matters: the system registers hold the APIC's base, so the local APIC comes
+// after them; the MSRs hold its timer's deadline, which an APIC that is not yet in that mode drops
+// without a word; the general registers clear pending exceptions, so the events come last. The vCPU
+// is new, and each call costs microseconds: what it has already is not set again.
 Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state) {
-  if (state.msrs.size() > abi::MsrEntries::kSize) {
-    return Fail(ErrorCode::kCorrupt, fmt::format("msrs: {}, {} are possible", state.msrs.size(),
-                                                 abi::MsrEntries::kSize));
-  }
   if (vcpu.id() != 0 || state.mp_state != KVM_MP_STATE_RUNNABLE) {
     TRY(vcpu.SetMpState(state.mp_state));
   }
@@ -157,7 +154,14 @@ Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state) {
   // A processor without XSAVE has none, and KVM does not take none.
   if (state.xcrs.nr_xcrs > 0) TRY(vcpu.SetXcrs(state.xcrs));
   TRY(vcpu.SetXsave(state.xsave));
-  if (!IsReset(state.debug)) TRY(vcpu.SetDebugRegisters(state.debug));
+  return IsReset(state.debug) ? Result<void>() : vcpu.SetDebugRegisters(state.debug);
+}
+
+Result<void> RestoreEvents(const Vcpu& vcpu, const VcpuState& state) {
+  if (state.msrs.size() > abi::MsrEntries::kSize) {
+    return Fail(ErrorCode::kCorrupt, fmt::format("msrs: {}, {} are possible", state.msrs.size(),
+                                                 abi::MsrEntries::kSize));
+  }
   TRY(vcpu.SetLapic(state.lapic));
   TRY(vcpu.SetMsrs(state.msrs));
   TRY(vcpu.SetEvents(state.events));
@@ -166,7 +170,24 @@ Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state) {
 
 Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state) {
   TRY(PrepareVcpu(vcpu, state));
-  return RestoreRegisters(vcpu, state);
+  TRY(RestoreRegisters(vcpu, state));
+  return RestoreEvents(vcpu, state);
+}
+
+bool RegistersStandAlone(const VcpuState& state) {
+  constexpr uint64_t kPaging = 1ULL << 31;            // CR0.PG
+  constexpr uint64_t kPhysicalExtension = 1ULL << 5;  // CR4.PAE
+  constexpr uint64_t kLongModeActive = 1ULL << 10;    // EFER.LMA
+  return (state.system.cr0 & kPaging) == 0 || (state.system.cr4 & kPhysicalExtension) == 0 ||
+         (state.system.efer & kLongModeActive) != 0;
+}
+
+bool SameRegisters(const VcpuState& a, const VcpuState& b) {
+  const auto same = [](const auto& one, const auto& other) {
+    return std::memcmp(&one, &other, sizeof(one)) == 0;
+  };
+  return a.mp_state == b.mp_state && same(a.registers, b.registers) && same(a.system, b.system) &&
+         same(a.xsave, b.xsave) && same(a.xcrs, b.xcrs) && same(a.debug, b.debug);
 }
 
 }  // namespace mayfly

@@ -49,9 +49,18 @@ Result<VcpuState> SaveVcpu(const Vcpu& vcpu, std::span<const uint32_t> msr_indic
 // kUnsupported, naming both sides, if this host's processor is not the one that it was saved on.
 Result<void> RestoreVcpu(const Vcpu& vcpu, const VcpuState& state);
 
-// The same in two steps: what does not change between the lives of a snapshot, and costs the most,
-// and all the rest.
+// The same in three steps. The first two may be taken long before the guest's memory is there and
+// its life begins: what processor it is, and the registers that only its own instructions change.
 Result<void> PrepareVcpu(const Vcpu& vcpu, const VcpuState& state);
 Result<void> RestoreRegisters(const Vcpu& vcpu, const VcpuState& state);
+// What time and devices change, right before it runs: clocks, timers, the local APIC, what is
+// pending.
+Result<void> RestoreEvents(const Vcpu& vcpu, const VcpuState& state);
+
+// False for a processor that reads memory when its registers are set: the one of 32 bits with PAE,
+// whose page directory pointers are registers of their own (Intel SDM volume 3, 4.4.1).
+bool RegistersStandAlone(const VcpuState& state);
+// Whether both are the same to RestoreRegisters().
+bool SameRegisters(const VcpuState& a, const VcpuState& b);
 
 }  // namespace mayfly

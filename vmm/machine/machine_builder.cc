@@ -95,6 +95,7 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
                                                          std::unique_ptr<Shell> shell) && {
   TRY(AdoptState(std::move(state)));
   TRY(CheckState(shell->memory()));
+  registers_set_ = shell->HasRegistersOf(*saved_);
   parts_ = TRY(std::move(*shell).TakeParts(*saved_));
   TRY(FinishRestore());
   return std::make_unique<Machine>(std::move(parts_));
@@ -113,6 +114,9 @@ Result<Machine::Parts> MachineBuilder::BuildShell(const MachineState& state) && 
   for (const VcpuState& saved : state.vcpus) {
     Vcpu vcpu = TRY(parts_.vm->CreateVcpu(saved.id));
     TRY(WithContext(PrepareVcpu(vcpu, saved), fmt::format("vcpu {}", saved.id)));
+    if (Shell::SetsRegistersOf(state)) {
+      TRY(WithContext(RestoreRegisters(vcpu, saved), fmt::format("vcpu {}", saved.id)));
+    }
     parts_.vcpus.push_back(std::move(vcpu));
   }
   parts_.threads = std::make_unique<MachineThreads>(
@@ -488,8 +492,10 @@ Result<void> MachineBuilder::CreateVcpus(const Kvm& kvm, const LoadedKernel& ker
 Result<void> MachineBuilder::RestoreVcpus() {
   for (const VcpuState& state : saved_->vcpus) {
     if (parts_.threads) {
-      TRY(WithContext(parts_.threads->vcpus()[state.id]->Restore(state),
-                      fmt::format("vcpu {}", state.id)));
+      const VcpuThread& thread = *parts_.threads->vcpus()[state.id];
+      const std::string name = fmt::format("vcpu {}", state.id);
+      if (!registers_set_) TRY(WithContext(thread.SetRegisters(state), name));
+      TRY(WithContext(thread.SetEvents(state), name));
       continue;
     }
     Vcpu vcpu = TRY(parts_.vm->CreateVcpu(state.id));

@@ -86,7 +86,8 @@ class MachineBuilder {
   // What the machine is restored from; nothing if it is booted.
   std::optional<MachineState> saved_;
   Machine::Parts parts_;
-  size_t lines_used_ = 0;  // Of those in the shell.
+  size_t lines_used_ = 0;       // Of those in the shell.
+  bool registers_set_ = false;  // In the shell, to those of `saved_`.
   AcpiDevices acpi_;
 };
 

@@ -1,5 +1,6 @@
 #include "vmm/machine/shell.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "vmm/machine/machine_builder.h"
@@ -7,9 +8,10 @@
 namespace mayfly {
 namespace {
 
-bool SameCpuid(const std::vector<kvm_cpuid_entry2>& a, const std::vector<kvm_cpuid_entry2>& b) {
-  return a.size() == b.size() &&
-         std::memcmp(a.data(), b.data(), a.size() * sizeof(kvm_cpuid_entry2)) == 0;
+bool SameShape(const VcpuState& a, const VcpuState& b) {
+  return a.tsc_khz == b.tsc_khz && a.cpuid.size() == b.cpuid.size() &&
+         std::memcmp(a.cpuid.data(), b.cpuid.data(), a.cpuid.size() * sizeof(kvm_cpuid_entry2)) ==
+             0;
 }
 
 }  // namespace
@@ -25,17 +27,23 @@ Result<std::unique_ptr<Shell>> Shell::Create(const MachineState& state, UniqueFd
   config.threads = std::move(threads);
   std::unique_ptr<Shell> self(new Shell());
   self->parts_ = TRY(MachineBuilder(std::move(config), nullptr).BuildShell(state));
-  for (const VcpuState& vcpu : state.vcpus) self->cpuids_.push_back(vcpu.cpuid);
-  self->tsc_khz_ = state.vcpus.empty() ? 0 : state.vcpus.front().tsc_khz;
+  self->vcpus_ = state.vcpus;
   return self;
 }
 
+bool Shell::SetsRegistersOf(const MachineState& state) {
+  return std::ranges::all_of(state.vcpus, RegistersStandAlone);
+}
+
+bool Shell::HasRegistersOf(const MachineState& state) const {
+  return SetsRegistersOf(state) && std::ranges::equal(vcpus_, state.vcpus, SameRegisters);
+}
+
 Result<Machine::Parts> Shell::TakeParts(const MachineState& state) && {
-  bool same = parts_.memory->size() == state.memory_bytes && cpuids_.size() == state.vcpus.size();
-  for (size_t i = 0; same && i < cpuids_.size(); ++i) {
-    same = SameCpuid(cpuids_[i], state.vcpus[i].cpuid) && state.vcpus[i].tsc_khz == tsc_khz_;
+  if (parts_.memory->size() == state.memory_bytes &&
+      std::ranges::equal(vcpus_, state.vcpus, SameShape)) {
+    return std::move(parts_);
   }
-  if (same) return std::move(parts_);
   return Fail(ErrorCode::kInvalidArgument, "shell: made for machines of another shape");
 }
 

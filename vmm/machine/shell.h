@@ -25,16 +25,18 @@ class Shell {
   Result<void> Fill(int fd) const { return parts_.memory->MapOver(fd); }
   [[nodiscard]] const GuestMemory& memory() const { return *parts_.memory; }
 
-  // For the builder: what there is of a machine, if `state` has the shape; kInvalidArgument if not.
+  // For the builder: whether a shell for `state` has its vCPUs' registers set ahead, and whether
+  // this one has them as `state` has them. What time and devices change is set by the restore.
+  static bool SetsRegistersOf(const MachineState& state);
+  [[nodiscard]] bool HasRegistersOf(const MachineState& state) const;
+  // What there is of a machine, if `state` has the shape; kInvalidArgument if not.
   Result<Machine::Parts> TakeParts(const MachineState& state) &&;
 
  private:
   Shell() = default;
 
   Machine::Parts parts_;
-  // Of the state that the shell was made for: what KVM was told once.
-  std::vector<std::vector<kvm_cpuid_entry2>> cpuids_;
-  uint32_t tsc_khz_ = 0;
+  std::vector<VcpuState> vcpus_;  // Of the state that the shell was made for.
 };
 
 }  // namespace mayfly

@@ -51,8 +51,9 @@ class VcpuThread {
   // Ends the thread. Idempotent.
   void Stop();
 
-  // Gives the vCPU another state, but for what PrepareVcpu() sets; while it is paused.
-  Result<void> Restore(const VcpuState& state) const { return RestoreRegisters(vcpu_, state); }
+  // The steps of RestoreVcpu() after the first; while it is paused.
+  Result<void> SetRegisters(const VcpuState& state) const { return RestoreRegisters(vcpu_, state); }
+  Result<void> SetEvents(const VcpuState& state) const { return RestoreEvents(vcpu_, state); }
 
   // The guest's time stamp counter, while the vCPU is paused.
   [[nodiscard]] Result<uint64_t> GetTsc() const { return vcpu_.GetTsc(); }
