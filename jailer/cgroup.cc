@@ -250,7 +250,7 @@ uint64_t Cgroup::MemoryLimitHits() const {
   for (const Group& group : groups_) {
     if (group.unified) {
       const auto events = Get(group.directory.get(), "memory.events");
-      if (events) hits += NumberOf(*events, "oom");
+      if (events) hits += NumberOf(*events, "max");
     } else if (const auto count = Get(group.directory.get(), "memory.failcnt")) {
       hits += std::strtoull(count->c_str(), nullptr, 10);
     }

@@ -50,9 +50,8 @@ class Cgroup {
 
   // How many processes the kernel killed because the machine's memory was used up.
   [[nodiscard]] uint64_t OutOfMemoryKills() const;
-  // How often the machine came to its limit. Whatever the kernel wants for itself then, and cannot
-  // make room for, fails with ENOMEM, and nobody is killed. Version 2 counts only where there was
-  // no room to be made.
+  // How often the machine came to its limit. What the kernel wants for itself then, and cannot make
+  // room for, fails with ENOMEM, and nobody is killed.
   [[nodiscard]] uint64_t MemoryLimitHits() const;
 
   // Removes the groups of `place` once whoever is left in it is dead; what is not there is fine.

@@ -189,7 +189,7 @@ class Collector {
     }
     // Who wrote one over it since has let go of it by now, and nobody else can come.
     if (!options_.dry_run) TRY(FindSnapshots());
-    if (TRY(HasChild(name))) {
+    if (HasChild(name)) {
       found_.push_back({name, "another that stays lies over it", Garbage::Fate::kInUse});
       return {};
     }
@@ -204,10 +204,12 @@ class Collector {
     return RemoveTree(grave.path());
   }
 
-  [[nodiscard]] Result<bool> HasChild(const std::string& name) const {
+  [[nodiscard]] bool HasChild(const std::string& name) const {
     for (const auto& [other, manifest] : snapshots_) {
       if (!manifest || !manifest->parent) continue;
-      if (TRY(ParentHere(*manifest)) == name) return true;
+      // One whose parent is gone lies over nothing here.
+      const auto parent = ParentHere(*manifest);
+      if (parent && *parent == name) return true;
     }
     return false;
   }

@@ -1,5 +1,6 @@
 #include "snapshot/memory_writer.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -169,6 +170,12 @@ Result<std::vector<Sha256Digest>> DigestDifference(const MemoryLayers& parent, i
                                                    const PageRuns& pages,
                                                    std::vector<Sha256Digest> digests) {
   const auto use = [&](uint64_t index, std::span<const uint8_t> before) -> Result<void> {
+    // What was damaged since is not to be vouched for by the new digest.
+    if (DigestOfChunk(before) != digests[index]) {
+      return Fail(
+          ErrorCode::kCorrupt,
+          fmt::format("the parent's memory: the chunk at {:#x} is damaged", index * kChunk));
+    }
     std::vector<uint8_t> now(before.begin(), before.end());
     TRY(ReadOwnPages(fd, pages, index * kChunk, now));
     digests[index] = DigestOfChunk(now);

@@ -22,8 +22,8 @@ Result<SnapshotFacts> FactsOf(const std::string& directory);
 // docs/command-line.md describes the fields.
 std::string ToJson(const SnapshotFacts& facts);
 
-// Compares all of a snapshot, and of what it lies over, with its digests: kCorrupt, naming the
-// chunk, if it differs.
+// Compares all of a snapshot that a restore may read, also of what it lies over, with its digests:
+// kCorrupt, naming the chunk, if it differs.
 Result<void> VerifySnapshot(const std::string& directory);
 
 }  // namespace mayfly

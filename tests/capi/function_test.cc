@@ -261,9 +261,10 @@ TEST_F(ApiFunctionTest, VerifiedImageBoots) {
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
 }
 
-// An image of a GiB, of zeros that match no digest: reading it takes a while.
+// An image of a TiB, of zeros that match no digest. Reading it takes an hour: whoever waits for
+// that never comes to an end.
 std::string LargeImage(const std::string& small, const std::string& path) {
-  constexpr uint64_t kBytes = 1 << 30;
+  constexpr uint64_t kBytes = 1ULL << 40;
   const auto image = FunctionImage::Open(small).value();
   const auto tail =
       EncodeFunctionImageTail(kBytes, image.layout().image_digest, image.description());
@@ -286,12 +287,7 @@ TEST_F(ApiFunctionTest, VerificationEndsWithItsFunction) {
   ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK) << ErrorOf(image);
   EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
 
-  ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK) << ErrorOf(image);
-  EXPECT_EQ(mayfly_function_interrupt(function), MAYFLY_OK);
-  EXPECT_EQ(mayfly_function_ready(function), MAYFLY_E_CANCELLED);
-  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
-
-  // While somebody waits for it.
+  // With somebody who waits for it, as a rule.
   ASSERT_EQ(mayfly_function_boot(image, &options, &function), MAYFLY_OK) << ErrorOf(image);
   int status = MAYFLY_OK;
   std::thread waiter([&] { status = mayfly_function_ready(function); });

@@ -205,6 +205,17 @@ TEST_F(ApiZygoteTest, NothingIsLeftOfAHostThatIsGone) {
   EXPECT_TRUE(JailedProcesses().empty());
 }
 
+TEST_F(ApiZygoteTest, ACloneThatIsStoppedEnds) {
+  mayfly_zygote* const zygote = Start(0);
+  mayfly_function* const function = CloneOf(zygote);
+  EXPECT_EQ(mayfly_function_stop(function), MAYFLY_OK);
+  mayfly_end end = MAYFLY_END_INIT;
+  EXPECT_EQ(mayfly_function_end(function, &end), MAYFLY_OK);
+  EXPECT_EQ(mayfly_invoke(function, "x", 1, nullptr, nullptr, nullptr), MAYFLY_E_STATE);
+  EXPECT_EQ(mayfly_function_close(function), MAYFLY_OK);
+  EXPECT_EQ(mayfly_zygote_close(zygote), MAYFLY_OK);
+}
+
 TEST_F(ApiZygoteTest, ACloneThatIsInterruptedEnds) {
   mayfly_zygote* const zygote = Start(0);
   mayfly_function* const function = CloneOf(zygote);

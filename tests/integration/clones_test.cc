@@ -58,7 +58,8 @@ class ClonesTest : public MachineFixture {
     ASSERT_TRUE(machine) << machine.error().message();
     const auto loaded = (*machine)->Load();
     ASSERT_TRUE(loaded) << loaded.error().message();
-    const auto saved = (*machine)->SaveSnapshot(PathFor("snap"), Manifest{}, nullptr);
+    const auto saved = (*machine)->SaveSnapshot(SnapshotWriter::Create(PathFor("snap")).value(),
+                                                Manifest{}, nullptr);
     ASSERT_TRUE(saved) << saved.error().message();
   }
 
@@ -162,7 +163,8 @@ TEST_F(ClonesTest, ACloneIsSavedOverItsSnapshotAndItsClonesAnswer) {
   EXPECT_EQ(Ask(**clone, "warm"), "warm");
   auto base = Snapshot::Open(PathFor("snap"));
   ASSERT_TRUE(base) << base.error().message();
-  const auto saved = (*clone)->SaveSnapshot(PathFor("top"), Manifest{}, nullptr, std::move(*base));
+  const auto saved = (*clone)->SaveSnapshot(
+      SnapshotWriter::Create(PathFor("top"), std::move(*base)).value(), Manifest{}, nullptr);
   ASSERT_TRUE(saved) << saved.error().message();
   EXPECT_GT(saved->data_bytes, 0u);
   EXPECT_LT(saved->data_bytes, 1u << 20);

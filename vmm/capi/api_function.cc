@@ -219,8 +219,8 @@ int mayfly_invoke(mayfly_function* function, const void* event, size_t event_siz
                   const struct mayfly_invoke_options* options, void* answer, size_t* answer_size) {
   return Enter<Function>(function, [&](Function& self) -> Status {
     TRY(CheckEvent(event, event_size));
-    const InvocationRequest request = TRY(self.Prepare(event_size, options));
     const Function::Turn turn = TRY(self.TakeTurn());
+    const InvocationRequest request = TRY(self.Prepare(event_size, options));
     return Deliver(self.Invoke(BytesAt(event, event_size), request), answer, answer_size);
   });
 }
@@ -240,8 +240,8 @@ int mayfly_invoke_start(mayfly_function* function, const void* event, size_t eve
   return Enter<Function>(function, [&](Function& self) -> Status {
     TRY(CheckOut(out));
     TRY(CheckEvent(event, event_size));
-    InvocationRequest request = TRY(self.Prepare(event_size, options));
     Function::Turn turn = TRY(self.TakeTurn());
+    InvocationRequest request = TRY(self.Prepare(event_size, options));
     const auto bytes = BytesAt(event, event_size);
     auto call = TRY(Call::Start(&self, HandlePin::Take(function, Kind::kFunction), std::move(turn),
                                 {bytes.begin(), bytes.end()}, std::move(request)));

@@ -12,7 +12,7 @@
 namespace mayfly::capi {
 namespace {
 
-constexpr size_t kMostKept = 4096;
+constexpr size_t kMostKept = 1'000'000;
 
 int FateOf(Garbage::Fate fate) {
   switch (fate) {

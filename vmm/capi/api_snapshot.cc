@@ -1,4 +1,5 @@
 // Snapshots and their clones.
+#include "snapshot/snapshot_folder.h"
 #include "vmm/capi/arguments.h"
 #include "vmm/capi/entry.h"
 #include "vmm/capi/function.h"
@@ -100,8 +101,9 @@ Status Restore(const SnapshotObject& snapshot, const mayfly_restore_options* opt
   }
   Function::Parts parts;
   if (given.snapshot != 0) {
-    parts.layer = Function::Layer{opened.path(), opened.manifest_digest(), opened.image().path(),
-                                  TapsOf(nets)};
+    const std::string path = TRY(RealPath(opened.path()));
+    const std::string image = TRY(RealPath(opened.image().path()));
+    parts.layer = Function::Layer{snapshot.opened(), path, image, TapsOf(nets)};
   }
   clone.nets = std::move(nets.configs);
   clone.addresses = std::move(nets.addresses);

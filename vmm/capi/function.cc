@@ -152,24 +152,25 @@ Status Function::GetReady() {
   return 0;
 }
 
-Result<FunctionMachine::Saved> Function::Save(const std::string& path) {
-  if (parts_.manifest) {
-    return parts_.machine->SaveSnapshot(path, std::move(*parts_.manifest), library().stamps());
-  }
+Result<Function::Save> Function::PrepareSave(const std::string& path) const {
+  if (parts_.manifest) return Save{TRY(SnapshotWriter::Create(path)), *parts_.manifest};
   const Layer& layer = *parts_.layer;
-  auto parent = TRY(mayfly::Snapshot::Open(layer.parent));
-  Manifest manifest = TRY(ManifestOfLayer(parent, layer.digest, layer.image, layer.taps));
-  return parts_.machine->SaveSnapshot(path, std::move(manifest), library().stamps(),
-                                      std::move(parent));
+  auto parent = TRY(mayfly::Snapshot::Open(layer.path));
+  Manifest manifest =
+      TRY(ManifestOfLayer(parent, layer.parent->manifest_digest(), layer.image, layer.taps));
+  return Save{TRY(SnapshotWriter::Create(path, std::move(parent))), std::move(manifest)};
 }
 
 Status Function::Snapshot(const std::string& path) {
   if (!ready_.load()) return FailWith(MAYFLY_E_STATE, "the function is not ready yet");
   const bool wanted = parts_.manifest || parts_.layer;
-  if (!wanted || finished_.exchange(true)) {
+  if (!wanted || finished_.load()) {
     return FailWith(MAYFLY_E_STATE, "only once, after a boot or a restore with `snapshot`");
   }
-  const auto saved = Save(path);
+  Save save = TRY(PrepareSave(path));
+  finished_ = true;
+  const auto saved = parts_.machine->SaveSnapshot(std::move(save.writer), std::move(save.manifest),
+                                                  library().stamps());
   if (!saved) return FailureOf(saved.error());
   mayfly_saved told{};
   told.pause_us = static_cast<uint64_t>(

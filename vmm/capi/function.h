@@ -10,6 +10,7 @@
 #include "vmm/function/image.h"
 #include "vmm/function/image_verifier.h"
 #include "vmm/machine/function_machine.h"
+#include "vmm/machine/function_template.h"
 #include "vmm/zygote/jailed_function.h"
 
 namespace mayfly::capi {
@@ -47,9 +48,9 @@ class Function final : public ApiObject {
 
   // What it was restored from, and how it differs from that: for a snapshot over it.
   struct Layer {
-    std::string parent;  // A path.
-    std::string digest;  // Of its manifest, in hexadecimal.
-    std::string image;   // The function's.
+    std::shared_ptr<const FunctionTemplate> parent;  // Keeps its directory from being removed.
+    std::string path;                                // The parent's, absolute.
+    std::string image;                               // The function's, absolute.
     std::vector<std::string> taps;
   };
 
@@ -86,7 +87,7 @@ class Function final : public ApiObject {
   };
   std::expected<Turn, Failure> TakeTurn();
 
-  // Checks what the caller wants. E_STATE if the function takes no more events.
+  // In a turn: checks what the caller wants. E_STATE if the function takes no more events.
   std::expected<InvocationRequest, Failure> Prepare(size_t event_size,
                                                     const mayfly_invoke_options* options);
   // Runs it, in a turn, and hands the answer to the callback, if there is one.
@@ -111,7 +112,12 @@ class Function final : public ApiObject {
 
  private:
   Outcome OutcomeOf(Result<InvocationResult> result);
-  Result<FunctionMachine::Saved> Save(const std::string& path);
+  struct Save {
+    SnapshotWriter writer;
+    Manifest manifest;
+  };
+  // For a snapshot at `path`; whatever is wrong with that leaves the function as it was.
+  [[nodiscard]] Result<Save> PrepareSave(const std::string& path) const;
   // For what failed: why, or that it was interrupted.
   Status FailureOf(const Error& error);
 

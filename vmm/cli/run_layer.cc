@@ -48,8 +48,8 @@ class LayerRun {
     for (const NetOptions& net : options_.restore.nets) taps.push_back(net.tap);
     Manifest manifest = TRY(ManifestOfLayer(parent, ToHex(clone.snapshot.manifest_digest()),
                                             options_.restore.image, taps));
-    return clone.machine->SaveSnapshot(options_.directory, std::move(manifest), &stamps,
-                                       std::move(parent));
+    auto writer = TRY(SnapshotWriter::Create(options_.directory, std::move(parent)));
+    return clone.machine->SaveSnapshot(std::move(writer), std::move(manifest), &stamps);
   }
 
   const LayerOptions& options_;

@@ -227,9 +227,10 @@ MAYFLY_EXPORT int mayfly_function_boot(mayfly_image *image,
  * MAYFLY_E_STATE. 0 at once if it is ready. One at a time. */
 MAYFLY_EXPORT int mayfly_function_ready(mayfly_function *function);
 
-/* Writes a snapshot into the new directory `path`, whole or not at all. Only after a boot or a restore
- * with `snapshot`, and after whatever invocations are to warm the function; afterwards it is only to be
- * closed. One at a time. */
+/* Writes a snapshot into the new directory `path`, whole or not at all. Only after a boot or a
+ * restore with `snapshot`, and after whatever invocations are to warm the function, which then takes
+ * no more of them. MAYFLY_E_INVALID if there is something at `path`: another may be tried. One at a
+ * time. */
 MAYFLY_EXPORT int mayfly_function_snapshot(mayfly_function *function, const char *path);
 
 /* How the snapshot went. MAYFLY_E_STATE before there is one. */
@@ -241,8 +242,8 @@ struct mayfly_saved {
 #define MAYFLY_SAVED_INIT {sizeof(struct mayfly_saved), 0, 0}
 MAYFLY_EXPORT int mayfly_function_saved(mayfly_function *function, struct mayfly_saved *saved);
 
-/* Ends the machine; the function can be asked for its end and its metrics until it is closed. One at
- * a time. */
+/* Ends the machine; the function can be asked for its end and its metrics until it is closed. A jailed
+ * clone ends soon after. One at a time. */
 MAYFLY_EXPORT int mayfly_function_stop(mayfly_function *function);
 
 /* Ends what waits in mayfly_function_ready(), mayfly_invoke() or mayfly_function_snapshot(), with
@@ -377,8 +378,8 @@ MAYFLY_EXPORT int mayfly_function_record(mayfly_function *function, const char *
 MAYFLY_EXPORT int mayfly_snapshot_describe(mayfly_instance *lib, const char *path, void *buffer,
                                            size_t *size);
 
-/* Reads all of it, and of those that it lies over, and compares it with its digests:
- * MAYFLY_E_CORRUPT if anything differs. */
+/* Reads all that a restore of it may read, also of those that it lies over, and compares it with its
+ * digests: MAYFLY_E_CORRUPT if anything differs. */
 MAYFLY_EXPORT int mayfly_snapshot_verify(mayfly_instance *lib, const char *path);
 
 /* Copies it and what it lies over into one, which lies over none, in the new directory `to`, whole
@@ -388,7 +389,7 @@ MAYFLY_EXPORT int mayfly_snapshot_flatten(mayfly_instance *lib, const char *path
 /* What became of what a collection found. */
 enum {
   MAYFLY_GARBAGE_REMOVED, /* It is gone; in a dry run: it would be. */
-  MAYFLY_GARBAGE_IN_USE,  /* Somebody writes it, or has it open. */
+  MAYFLY_GARBAGE_IN_USE,  /* Somebody has it open, or one that stays lies over it. */
   MAYFLY_GARBAGE_DAMAGED  /* It cannot be read, and stays. */
 };
 
@@ -397,7 +398,7 @@ struct mayfly_collect_options {
   /* The names, in the directory, of the snapshots that are needed: they stay, with those that they
    * lie over, and all others go. Null: only what killed writers have left goes. */
   const char *const *keep;
-  size_t keep_count; /* At most 4096. */
+  size_t keep_count; /* At most 1000000. */
   int dry_run;       /* 1: nothing is removed. */
   int reserved;
   /* Called for each thing found before the call returns; `what` is for people. May be null. */
@@ -406,8 +407,9 @@ struct mayfly_collect_options {
 };
 #define MAYFLY_COLLECT_OPTIONS_INIT {sizeof(struct mayfly_collect_options), 0, 0, 0, 0, 0, 0}
 
-/* Removes from `directory`, in which snapshots stand, what nobody needs. MAYFLY_E_NOT_FOUND, before
- * anything is removed, if one of `keep`, or one that it lies over there, is missing. */
+/* Removes from `directory`, in which snapshots stand, what nobody needs, writes, or has open, as
+ * handles of snapshots have theirs. MAYFLY_E_NOT_FOUND, before anything is removed, if one of `keep`,
+ * or one that it lies over, is missing. */
 MAYFLY_EXPORT int mayfly_snapshot_collect(mayfly_instance *lib, const char *directory,
                                           const struct mayfly_collect_options *options);
 

@@ -201,11 +201,9 @@ Result<void> FunctionMachine::WaitForDoorbell() {
   return session_.TakeRest();
 }
 
-Result<FunctionMachine::Saved> FunctionMachine::SaveSnapshot(const std::string& directory,
+Result<FunctionMachine::Saved> FunctionMachine::SaveSnapshot(SnapshotWriter writer,
                                                              Manifest manifest,
-                                                             const VerifiedStamps* stamps,
-                                                             std::optional<Snapshot> parent) {
-  SnapshotWriter writer = TRY(SnapshotWriter::Create(directory, std::move(parent)));
+                                                             const VerifiedStamps* stamps) {
   TRY(channel_.Send(control::FrameType::kSnapshot, 0, AsBytes("{}")));
   TRY(WithContext(WaitForDoorbell(), "snapshot"));
   if (!channel_.quiet()) {

@@ -98,13 +98,12 @@ class FunctionMachine {
     std::chrono::steady_clock::duration pause;  // What a machine that goes on has to stand still.
     uint64_t data_bytes;                        // Of its memory, what was written.
   };
-  // Has init bring the function to its snapshot point and writes the snapshot there, into a new
-  // directory; over `parent`, if it was restored from that. After Load() or Restore(), with no
+  // Has init bring the function to its snapshot point and writes the snapshot there; over a parent,
+  // if the writer has the one that it was restored from. After Load() or Restore(), with no
   // invocation running; the machine stays paused, and is only to be stopped. Errors as of Load()
   // and SnapshotWriter.
-  Result<Saved> SaveSnapshot(const std::string& directory, Manifest manifest,
-                             const VerifiedStamps* stamps,
-                             std::optional<Snapshot> parent = std::nullopt);
+  Result<Saved> SaveSnapshot(SnapshotWriter writer, Manifest manifest,
+                             const VerifiedStamps* stamps);
 
   // Ends what Load() or Invoke() waits for, with a kGuest error that says `reason`. Any thread.
   void Interrupt(const std::string& reason) { channel_.Close(reason); }

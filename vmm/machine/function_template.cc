@@ -33,6 +33,7 @@ Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::stri
   FunctionDescription description =
       TRY(ParseFunctionDescription(snapshot.manifest().function->description, path));
   const std::string digest = ToHex(snapshot.manifest_digest());
+  const bool adopted = options.memory.valid();
   if (options.memory.valid() && digest != options.manifest) {
     return Fail(ErrorCode::kInvalidArgument,
                 fmt::format("{}: manifest: its digest is {}, the template was made of {}", path,
@@ -44,6 +45,7 @@ Result<std::unique_ptr<FunctionTemplate>> FunctionTemplate::Open(const std::stri
                            std::move(description), std::move(memory)));
   self->manifest_digest_ = digest;
   if (options.use_working_set) self->working_set_ = TRY(snapshot.ReadWorkingSet());
+  if (!adopted) self->held_ = std::move(snapshot);
   return self;
 }
 

@@ -76,13 +76,16 @@ class FunctionTemplate {
   Result<FunctionCloneConfig> ConfigOf(Clone clone) const;
   Result<RestoredMemory> MemoryOf(MemoryWay way, bool record) const;
 
-  const std::string path_;  // For errors.
+  const std::string path_;
   const Manifest manifest_;
   const MachineState state_;
   const FunctionImage image_;
   const FunctionDescription description_;
   const std::unique_ptr<MemoryTemplate> memory_;
   std::string manifest_digest_;  // In hexadecimal.
+  // Without state and memory: as long as it is there, nobody removes it, nor what it lies over.
+  // Nothing where the memory is another process's, which has it.
+  std::optional<Snapshot> held_;
   std::optional<WorkingSet> working_set_;
 };
 

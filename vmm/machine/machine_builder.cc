@@ -95,7 +95,7 @@ Result<std::unique_ptr<Machine>> MachineBuilder::Restore(MachineState state,
                                                          std::unique_ptr<Shell> shell) && {
   TRY(AdoptState(std::move(state)));
   TRY(CheckState(shell->memory()));
-  registers_set_ = shell->HasRegistersOf(*saved_);
+  registers_set_ = Shell::SetsRegistersOf(*saved_);
   parts_ = TRY(std::move(*shell).TakeParts(*saved_));
   TRY(FinishRestore());
   return std::make_unique<Machine>(std::move(parts_));

@@ -35,16 +35,14 @@ bool Shell::SetsRegistersOf(const MachineState& state) {
   return std::ranges::all_of(state.vcpus, RegistersStandAlone);
 }
 
-bool Shell::HasRegistersOf(const MachineState& state) const {
-  return SetsRegistersOf(state) && std::ranges::equal(vcpus_, state.vcpus, SameRegisters);
-}
-
 Result<Machine::Parts> Shell::TakeParts(const MachineState& state) && {
+  // Those that were set ahead cannot be taken back: a restore sets what a new vCPU does not have.
   if (parts_.memory->size() == state.memory_bytes &&
-      std::ranges::equal(vcpus_, state.vcpus, SameShape)) {
+      std::ranges::equal(vcpus_, state.vcpus, SameShape) &&
+      std::ranges::equal(vcpus_, state.vcpus, SameRegisters)) {
     return std::move(parts_);
   }
-  return Fail(ErrorCode::kInvalidArgument, "shell: made for machines of another shape");
+  return Fail(ErrorCode::kInvalidArgument, "shell: made for another state");
 }
 
 }  // namespace mayfly

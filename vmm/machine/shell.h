@@ -25,11 +25,10 @@ class Shell {
   Result<void> Fill(int fd) const { return parts_.memory->MapOver(fd); }
   [[nodiscard]] const GuestMemory& memory() const { return *parts_.memory; }
 
-  // For the builder: whether a shell for `state` has its vCPUs' registers set ahead, and whether
-  // this one has them as `state` has them. What time and devices change is set by the restore.
+  // For the builder: whether a shell for `state` has its vCPUs' registers set ahead. What time and
+  // devices change is set by the restore.
   static bool SetsRegistersOf(const MachineState& state);
-  [[nodiscard]] bool HasRegistersOf(const MachineState& state) const;
-  // What there is of a machine, if `state` has the shape; kInvalidArgument if not.
+  // What there is of a machine; kInvalidArgument if the shell was made for another state.
   Result<Machine::Parts> TakeParts(const MachineState& state) &&;
 
  private:
