@@ -94,6 +94,17 @@ mayfly_function* ApiFixture::Clone() const {
   return function;
 }
 
+void ApiFixture::ExpectCloneEchoes(const std::string& path, const std::string& event) const {
+  mayfly_snapshot* snapshot = nullptr;
+  ASSERT_EQ(mayfly_snapshot_open(lib_, path.c_str(), nullptr, &snapshot), MAYFLY_OK)
+      << ErrorOf(lib_);
+  mayfly_function* clone = nullptr;
+  ASSERT_EQ(mayfly_restore(snapshot, nullptr, &clone), MAYFLY_OK) << ErrorOf(snapshot);
+  EXPECT_EQ(Invoke(clone, event), event);
+  EXPECT_EQ(mayfly_function_close(clone), MAYFLY_OK);
+  EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
+}
+
 mayfly_machine* ApiFixture::BootMachine(const std::string& guest,
                                         const std::string& command_line) const {
   mayfly_machine* machine = nullptr;

@@ -37,6 +37,8 @@ class ApiFixture : public testing::Test {
   [[nodiscard]] mayfly_snapshot* OpenSnapshot() const;
   // A new clone of SnapshotPath().
   [[nodiscard]] mayfly_function* Clone() const;
+  // A new clone of the snapshot at `path` answers with its event.
+  void ExpectCloneEchoes(const std::string& path, const std::string& event) const;
   // A machine with the test guest `guest`, booted.
   [[nodiscard]] mayfly_machine* BootMachine(const std::string& guest,
                                             const std::string& command_line) const;

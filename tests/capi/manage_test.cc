@@ -53,16 +53,6 @@ class ApiManageTest : public ApiFixture {
     EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
     return clone;
   }
-  void ExpectCloneEchoes(const std::string& path, const std::string& event) const {
-    mayfly_snapshot* snapshot = nullptr;
-    ASSERT_EQ(mayfly_snapshot_open(lib_, path.c_str(), nullptr, &snapshot), MAYFLY_OK)
-        << ErrorOf(lib_);
-    mayfly_function* clone = nullptr;
-    ASSERT_EQ(mayfly_restore(snapshot, nullptr, &clone), MAYFLY_OK) << ErrorOf(snapshot);
-    EXPECT_EQ(Invoke(clone, event), event);
-    EXPECT_EQ(mayfly_function_close(clone), MAYFLY_OK);
-    EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
-  }
   // Saves a clone of `parent` over it, which has had `event`: the guest keeps the last one.
   void MakeLayer(const std::string& parent, const std::string& path, bool from_pool,
                  const std::string& event = "warm") const {

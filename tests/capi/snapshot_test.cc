@@ -22,15 +22,6 @@ class ApiSnapshotTest : public ApiFixture {
     EXPECT_TRUE(built) << built.error().message();
     return directory + ".mfn";
   }
-  void ExpectCloneEchoes(const std::string& path, const char* event) const {
-    mayfly_snapshot* snapshot = nullptr;
-    ASSERT_EQ(mayfly_snapshot_open(lib_, path.c_str(), nullptr, &snapshot), MAYFLY_OK);
-    mayfly_function* clone = nullptr;
-    ASSERT_EQ(mayfly_restore(snapshot, nullptr, &clone), MAYFLY_OK) << ErrorOf(snapshot);
-    EXPECT_EQ(Invoke(clone, event), event);
-    EXPECT_EQ(mayfly_function_close(clone), MAYFLY_OK);
-    EXPECT_EQ(mayfly_snapshot_close(snapshot), MAYFLY_OK);
-  }
   // What the clone was given, as it says; it takes no event after that.
   static std::string EntropyOf(mayfly_function* clone) {
     const std::string identity = Invoke(clone, "identity");

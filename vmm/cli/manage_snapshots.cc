@@ -4,7 +4,6 @@
 
 #include <vector>
 
-#include "base/log.h"
 #include "vmm/cli/api_handle.h"
 #include "vmm/cli/output.h"
 #include "vmm/cli/snapshot_reports.h"
